@@ -1,0 +1,269 @@
+"""What the session, the agents and the clients say to each other: the only module both sides import.
+
+One JSON object a line over the session's control socket. The first line of a peer is its
+``hello``; its ``role`` says which messages it may send from then on. A line that is too long, is
+not JSON, or is not of the form listed here raises :class:`ProtocolError`: the session answers with
+an ``error`` and hangs up, the agent drops it; neither ever dies of one.
+
+The agent imports this before anything of the app, so it pulls in next to nothing: ``_json`` is the
+C half of :mod:`json` and costs 0.2 ms where the package costs 2 to 6.
+"""
+
+VERSION = 1
+
+#: A path that does not exist has this digest: a missing module is a fact that a run was built
+#: from, like any file's content, and creating the file makes that fact stale.
+ABSENT = "absent"
+
+#: Longer lines are refused. The largest honest message is a patch carrying the sources of a branch
+#: switch; reports of loaded files are sent in chunks far below this.
+MAX_LINE = 16 * 1024 * 1024
+
+#: Files larger than this are not hashed when the app opens them: their digest is ``stat:…``.
+MAX_HASHED = 4 * 1024 * 1024
+
+#: The one environment variable that an agent is told everything by: a JSON object, see
+#: ``AGENT_ENVIRONMENT``. Its presence in a child's environment is what makes the child ours.
+ENVIRONMENT_KEY = "ONSAVE_AGENT"
+
+#: What stands in it.
+#: socket:     path of the session's control socket (on Windows ``host:port``)
+#: token:      what to show there ("" on Unix sockets, where peer credentials are checked)
+#: run:        number of the run
+#: roots:      the workspace folders; data files count only inside them
+#: ignore:     glob patterns (fnmatch on the absolute path) of files never to report
+#: data:       whether opened data files count: true, false, or a list of globs
+#: edited:     files outside the workspace that were saved during this session: hash these too
+#: pythonpath: PYTHONPATH as the app is to see it, null where it was unset
+#: bootstrap:  the folder that was put in front of PYTHONPATH
+#: held:       whether the session holds sockets, so that a bind must ask first
+AGENT_ENVIRONMENT = {
+    "socket": str,
+    "token": str,
+    "run": int,
+    "roots": list,
+    "ignore": list,
+    "data": object,
+    "edited": list,
+    "pythonpath": object,
+    "bootstrap": str,
+    "held": bool,
+}
+
+
+class ProtocolError(Exception):
+    """A peer sent something that is not of this protocol. ``str()`` says what."""
+
+
+# --- agent → session -------------------------------------------------------------------------
+# Required fields and their types; ``object`` where null or several types are allowed. Fields that
+# are not listed are kept, so that newer peers can say more.
+AGENT_MESSAGES = {
+    # Sent first. executable and python: of this process. ppid: who forked or spawned it.
+    # spawned: "exec" (its own start) or "fork" (of the process ppid, whose loaded files it has).
+    "hello": {
+        "role": str, "version": int, "token": str, "run": int, "pid": int, "ppid": int,
+        "python": list, "executable": str, "argv": list, "spawned": str,
+    },
+    # files: [path, digest, kind, module, importer] each.
+    #   path:     absolute, real; an archive for a module inside one
+    #   digest:   of the bytes that were compiled or read; null where not known (a library file);
+    #             ABSENT where the app looked for it in vain
+    #   kind:     "module" | "main" | "extension" | "data" | "missing"
+    #   module:   its name, null for data
+    #   importer: "path:line" of the import or open, null where not known
+    "loaded": {"files": list},
+    # Data files seen to be read anew on each use: a save of them needs nothing. [path, …]
+    "reread": {"paths": list},
+    # A file that the app itself wrote is not part of what it was built from. [path, …]
+    "wrote": {"paths": list},
+    # A socket is about to be bound. address: as the app gave it, [host, port] or a path.
+    # Answered by "bound".
+    "bind": {"id": int, "family": int, "kind": int, "address": object},
+    # A socket was bound or listens; its descriptor rides along (SCM_RIGHTS) where "held".
+    # requested: as given to bind (port 0, say); address: as it came to be.
+    "listening": {
+        "family": int, "kind": int, "requested": object, "address": object, "held": bool,
+    },
+    # The process stands at the point where it would begin to accept (listen, or a prefork worker
+    # after it has loaded the app) and waits for "release".
+    "waiting": {"id": int, "address": object},
+    # An uncaught exception. where: "main" | "thread" | "task" | "worker" | "import".
+    # exceptions: the chain, the last one first, each
+    #   {"type", "message", "relation": null|"cause"|"context"|"group",
+    #    "frames": [[path, line, function, end_line, column, end_column], …],
+    #    "syntax": null | [path, line, column, end_line, end_column] (characters, 1-based)}
+    # text: the traceback as Python prints it.
+    "failed": {"where": str, "fatal": bool, "exceptions": list, "text": str},
+    # Something that the user should be told once, e.g. that Flask's own reloader is off.
+    "note": {"text": str},
+    # Answers, by the id of the question.
+    "synced": {"id": int},
+    "checked": {"id": int, "results": list},   # see "check"; paused: null | "pdb at app.py:12"
+    "drained": {"id": int, "busy": int},
+    "patched": {"id": int},
+    "refused": {"id": int, "reason": str},
+    "resumed": {"id": int},
+}
+
+# --- session → agent -------------------------------------------------------------------------
+SESSION_MESSAGES = {
+    # Compare sys.modules with what was reported, report the rest, then answer "synced".
+    "sync": {"id": int},
+    # Compile these: files: [path, …]. Answer "checked" with
+    # results: [path, digest, error] each, error null or
+    #   {"message", "line", "column", "end_line", "end_column"} (characters, 1-based).
+    "check": {"id": int, "files": list},
+    # Stop accepting, answer "drained" when no request is under way or after timeout seconds.
+    "drain": {"id": int, "timeout": object},
+    # Answer to "bind". held: true where a descriptor rides along that is to take the place of the
+    # app's own; false: bind as usual.
+    "bound": {"id": int, "held": bool},
+    # Answer to "waiting": go on and accept.
+    "release": {"id": int},
+    # Swap code in place; see onsave_agent/patch.py. files: [path, digest, source] each.
+    "patch": {"id": int, "files": list},
+    # Goodbye before a snapshot is thrown away, and a snapshot's resumption; see snapshot.py.
+    "discard": {},
+    "resume": {"run": int},
+    "error": {"message": str},
+}
+
+# --- client (onsave lsp, onsave saved …) → session ----------------------------------------------
+CLIENT_MESSAGES = {
+    "hello": {"role": str, "version": int, "token": str},
+    # files: [path, …]. origin: "save" | "watched" | "command" | "rename".
+    # The session reads the files itself. Answered by one "saved" reply where id is given, once all
+    # verdicts are known; with "wait": true, once nothing is in flight.
+    "saved": {"files": list, "origin": str},
+    # request: "status" | "restart" | "stop" | "why" | "traceback"; more fields by request:
+    # restart {force: bool}, why {path}. Answered by "reply".
+    "request": {"id": int, "request": str},
+    # From now on send "verdict", "status", "problems", "log" as they come.
+    "subscribe": {},
+}
+
+# --- session → client -------------------------------------------------------------------------
+EVENT_MESSAGES = {
+    "welcome": {"version": int, "name": str, "pid": int, "root": str},
+    "verdict": {"session": str, "run": int, "path": str, "action": str, "reason": str,
+                "message": str},
+    "status": {"name": str, "state": str, "run": int},
+    # The whole set of problems of this session, which replaces the last one:
+    # [{path, range: [line, column, end_line, end_column] (0-based, characters),
+    #   message, severity, kind: "syntax"|"failure"|"config"|"note",
+    #   related: [[path, line, message], …]}, …]
+    "problems": {"problems": list},
+    "log": {"level": str, "text": str},
+    "reply": {"id": int, "result": object},
+    "error": {"message": str},
+    "goodbye": {"code": int},
+}
+
+
+def encode(message):
+    # type: (dict) -> bytes
+    """One message as a line of bytes, newline included. Raises TypeError for what JSON lacks."""
+    return _encode(message).encode("ascii") + b"\n"
+
+
+def decode(line, messages):
+    # type: (bytes, dict) -> dict
+    """The message in ``line``, checked against one of the tables above.
+
+    Raises ProtocolError, and nothing else, whatever the bytes are.
+    """
+    if len(line) > MAX_LINE:
+        raise ProtocolError("a message of %d bytes; at most %d are taken" % (len(line), MAX_LINE))
+    try:
+        message = _decode(line.decode("utf-8"))
+    except (ValueError, RecursionError, StopIteration) as error:
+        raise ProtocolError("not a line of JSON: %s" % error) from None
+    if not isinstance(message, dict):
+        raise ProtocolError("not a JSON object: %.60r" % (message,))
+    kind = message.get("type")
+    fields = messages.get(kind) if isinstance(kind, str) else None
+    if fields is None:
+        raise ProtocolError("unknown message type %.60r" % (kind,))
+    for name, wanted in fields.items():
+        if name not in message:
+            raise ProtocolError("%s lacks %r" % (kind, name))
+        value = message[name]
+        # bool is an int to isinstance, but not on the wire.
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            raise ProtocolError("%s: %r is %.60r" % (kind, name, value))
+    return message
+
+
+def digest(data):
+    # type: (bytes) -> str
+    """The digest of a file's bytes: BLAKE2b, 16 bytes, as hexadecimal digits."""
+    return _blake2b(data, digest_size=16).hexdigest()
+
+
+def digest_of_stat(mtime_ns, size):
+    # type: (int, int) -> str
+    """Stands in for the digest of a file that is too large to be read."""
+    return "stat:%d:%d" % (mtime_ns, size)
+
+
+try:
+    # The C accelerators alone, so that the app's own import of json stays the app's.
+    from _json import encode_basestring_ascii as _quote
+    from _json import make_encoder as _make_encoder
+    from _json import make_scanner as _make_scanner
+
+    class _Strict:
+        """What the C scanner wants to know; the defaults of json.JSONDecoder."""
+
+        strict = True
+        object_hook = None
+        object_pairs_hook = None
+        parse_float = float
+        parse_int = int
+        parse_constant = None
+        memo: dict = {}
+        array_hook = None
+
+    def _refuse(value):
+        # type: (object) -> object
+        raise TypeError("%r has no JSON form" % (value,))
+
+    def _no_constant(name):
+        # type: (str) -> object
+        raise ValueError("%s is not JSON" % name)
+
+    _Strict.parse_constant = staticmethod(_no_constant)  # type: ignore[assignment]
+    _scan = _make_scanner(_Strict)
+    _chunks = _make_encoder(None, _refuse, _quote, None, ":", ",", False, False, True)
+
+    def _encode(message):
+        # type: (dict) -> str
+        return "".join(_chunks(message, 0))
+
+    def _decode(text):
+        # type: (str) -> object
+        value, end = _scan(text, len(text) - len(text.lstrip(" \t\r\n")))
+        if text[end:].strip(" \t\r\n"):
+            raise ValueError("something follows the object")
+        return value
+
+    # A self-test, as these are private to CPython: any surprise, and the package is used instead.
+    if _decode(_encode({"a": [1, None, "é\n", True]})) != {"a": [1, None, "é\n", True]}:
+        raise ImportError("the C accelerators of json behave in a new way")
+except Exception:
+    import json as _json
+
+    def _encode(message):
+        # type: (dict) -> str
+        return _json.dumps(message, separators=(",", ":"))
+
+    def _decode(text):
+        # type: (str) -> object
+        return _json.loads(text)
+
+
+try:
+    from _blake2 import blake2b as _blake2b
+except ImportError:
+    from hashlib import blake2b as _blake2b
