@@ -26,7 +26,12 @@ MAX_HASHED = 4 * 1024 * 1024
 #: ``AGENT_ENVIRONMENT``. Its presence in a child's environment is what makes the child ours.
 ENVIRONMENT_KEY = "ONSAVE_AGENT"
 
-#: What stands in it.
+#: Names, in a session's environment, a descriptor that it inherited: the reading end of a pipe held
+#: by the server that started it without a terminal. At its end of file the session stops its app
+#: and ends, so that a server that was killed leaves nothing behind. Not for the app's eyes.
+LIFELINE_KEY = "ONSAVE_LIFELINE"
+
+#: What stands in ``ONSAVE_AGENT``.
 #: socket:     path of the session's control socket (on Windows ``host:port``)
 #: token:      what to show there ("" on Unix sockets, where peer credentials are checked)
 #: run:        number of the run
@@ -131,33 +136,61 @@ SESSION_MESSAGES = {
 
 # --- client (onsave lsp, onsave saved …) → session ----------------------------------------------
 CLIENT_MESSAGES = {
+    # role: "editor" (an onsave lsp: from now on saves reach the session) | "client" (all others).
+    # Answered by "welcome", or by "error" and the end.
     "hello": {"role": str, "version": int, "token": str},
-    # files: [path, …]. origin: "save" | "watched" | "command" | "rename".
-    # The session reads the files itself. Answered by one "saved" reply where id is given, once all
-    # verdicts are known; with "wait": true, once nothing is in flight.
+    # files: absolute paths. origin: "save" | "watched" | "command" | "rename" (which deletions and
+    # creations are as well). The session reads the files itself. Where an id (int) is given it is
+    # answered by one "reply" once all verdicts are known; with "wait": true, once nothing is in
+    # flight. Its result:
+    #   {"verdicts": [as in "verdict", …],
+    #    "concerned": bool (whether any of the files is part of the app),
+    #    "status": as in "status", "problems": as in "problems"}
     "saved": {"files": list, "origin": str},
-    # request: "status" | "restart" | "stop" | "why" | "traceback"; more fields by request:
-    # restart {force: bool}, why {path}. Answered by "reply".
+    # Answered by "reply". request and further fields → result:
+    #   "status"                → as in "status"
+    #   "restart" {force: bool} → as in "status"; with "wait": true, once nothing is in flight
+    #   "stop"                  → as in "status"; "goodbye" follows when all has ended
+    #   "why" {path}            → {"path", "loaded": bool, "kind", "module", "importer", "since":
+    #                              run, "saved": bool (the newest bytes run),
+    #                              "would": {"action", "reason"}, "functions": [[name, what, …]]};
+    #                              null for what is not known
+    #   "files"                 → {"files": [[path, kind, module, importer], …]} in the workspace
+    #   "traceback"             → {"text": str} of the last failure, "" where there was none
     "request": {"id": int, "request": str},
-    # From now on send "verdict", "status", "problems", "log" as they come.
+    # From now on send "verdict", "status", "problems", "log" as they come, the latest "status" and
+    # "problems" at once.
     "subscribe": {},
 }
 
 # --- session → client -------------------------------------------------------------------------
 EVENT_MESSAGES = {
     "welcome": {"version": int, "name": str, "pid": int, "root": str},
+    # action, reason: as in the core; message: the line for people. May have "evidence":
+    # [[path, line, message], …] and "functions": [name, …].
     "verdict": {"session": str, "run": int, "path": str, "action": str, "reason": str,
                 "message": str},
+    # state: see core.model.State. More, named as onsave/status names them: "pid", "listening":
+    # [address, …], "stale": [path, …], "lastVerdict": as in "verdict" or null, "readyMs": of the
+    # last start or null, "root", "command": [arg, …], "message": what came of the last action.
     "status": {"name": str, "state": str, "run": int},
     # The whole set of problems of this session, which replaces the last one:
     # [{path, range: [line, column, end_line, end_column] (0-based, characters),
     #   message, severity, kind: "syntax"|"failure"|"config"|"note",
     #   related: [[path, line, message], …]}, …]
     "problems": {"problems": list},
+    # level: "error" | "warning" | "info" | "debug"
     "log": {"level": str, "text": str},
+    # Where the request can't be fulfilled, result is null and "error" says why.
     "reply": {"id": int, "result": object},
     "error": {"message": str},
     "goodbye": {"code": int},
+}
+
+# --- session → server (onsave lsp), on the server's own socket ----------------------------------
+# "I am there": the server looks into the run directory and believes nothing but what it finds.
+SERVER_MESSAGES = {
+    "announce": {"name": str, "pid": int},
 }
 
 
