@@ -1,0 +1,1 @@
+PRICE = "prices-0"

@@ -1,0 +1,5 @@
+from shop import prices
+
+
+def test_prices():
+    assert prices.PRICE.startswith("prices-")

@@ -1,0 +1,5 @@
+"""For gunicorn: ``gunicorn wsgi:app``."""
+
+from shop import create_app
+
+app = create_app()

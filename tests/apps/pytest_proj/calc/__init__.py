@@ -1,0 +1,3 @@
+from .operations import add
+
+__all__ = ["add"]

@@ -1,0 +1,1 @@
+"""Neither the package nor its tests import this."""

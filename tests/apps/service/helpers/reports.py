@@ -1,0 +1,3 @@
+"""Imported by the first request that needs it."""
+
+REPORT = "reports-0"

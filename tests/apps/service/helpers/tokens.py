@@ -1,0 +1,1 @@
+TOKEN = "token-0"
