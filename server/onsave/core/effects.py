@@ -130,17 +130,18 @@ class CancelTimer:
 
 @dataclass(frozen=True)
 class Tell:
-    """A verdict, as it is made. ``batch``: of the Saved event that it answers, else 0."""
+    """A verdict, as it is made. ``batches``: of the Saved events that it answers."""
 
     verdict: Verdict
-    batch: int = 0
+    batches: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What came of the action in flight: the line on the terminal is written now.
 
-    what:    "patched" | "started" | "restarted" | "failed" | "held" | "ended" | "waits"
+    what:    "patched" | "started" | "restarted" | "failed" | "held" | "ended" | "waits" (for a
+             debugger) | "alone" (it can't run beside the old run: from now on one after the other)
     verdicts: those that led to it (empty for a first start or a restart that was asked for)
     """
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onsave.core.model import Failure, Options, Problem
+from onsave.core.model import Evidence, Failure, Options, Problem
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Interrupted:
 
 @dataclass(frozen=True)
 class ConfigRead:
-    """The configuration was read (again). ``restart``: something that a start depends on changed."""
+    """The configuration was read (again). ``restart``: what a start depends on is different."""
 
     options: Options
     problems: tuple[Problem, ...] = ()
@@ -79,6 +79,8 @@ class CannotStart:
 
     run: int
     message: str
+    status: int = 127
+    extra: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,9 +185,17 @@ class Synced:
 
 @dataclass(frozen=True)
 class CheckResult:
+    """One stale file, as it is on disk now.
+
+    old and new are the bytes that the run was built from and those just compiled, where the session
+    has them; without both there is no patch.
+    """
+
     path: str
     digest: str  # of the bytes that were compiled
     problem: Problem | None = None
+    old: bytes | None = None
+    new: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -206,13 +216,19 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Patched:
+    """Every process runs the new code. ``live``: what still goes on with an old body."""
+
     id: int
+    live: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Refused:
+    """Some process can't be patched, so none was."""
+
     id: int
     reason: str
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -19,7 +18,9 @@ __all__ = [
     "ABSENT",
     "Action",
     "App",
+    "Asked",
     "Evidence",
+    "FailedException",
     "Failure",
     "Frame",
     "Loaded",
@@ -29,6 +30,7 @@ __all__ = [
     "Run",
     "State",
     "Verdict",
+    "Wanted",
 ]
 
 
@@ -73,6 +75,7 @@ class Options:
     once: bool = False
     rerun: bool = False
     hot: tuple[str, ...] = ()
+    stop_timeout: float = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -166,23 +169,33 @@ class Problem:
     related: tuple[Evidence, ...] = ()
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A run that is to be started as soon as it can be."""
+
+    cause: str
+    verdicts: tuple[Verdict, ...] = ()
+    stale: tuple[str, ...] = ()
+    forced: bool = False  # whatever is stale: asked for, or the configuration changed
+    out_of_debugger: bool = False
+
+
 @dataclass
 class Run:
     """One life of the app."""
 
     number: int
-    cause: str = ""  # why it was started, for people
+    wanted: Wanted  # why it was started
+    beside: int | None = None  # the run that it was started beside
     phase: Phase = Phase.STARTING
     pid: int | None = None  # of the root process
-    processes: set[int] = field(default_factory=set)  # those whose agent has said hello
+    had_agent: bool = False
+    processes: set[int] = field(default_factory=set)  # those whose agent is connected
     loaded: dict[str, Loaded] = field(default_factory=dict)
     listening: dict[str, bool] = field(default_factory=dict)  # address → do we hold its socket?
-    waiting: dict[int, tuple[int, str]] = field(default_factory=dict)  # id → (pid, address)
-    server: bool = False
+    waiting: list[int] = field(default_factory=list)  # ids of those that wait to accept
     failure: Failure | None = None
     status: int | None = None  # its exit status once gone, 128 + n after a signal
-    beside: int | None = None  # the run that it was started beside
-    had_agent: bool = False
     paused: str | None = None  # where a debugger holds it
     from_snapshot: str | None = None  # which snapshot it was resumed from
 
@@ -190,9 +203,13 @@ class Run:
     def alive(self) -> bool:
         return self.phase is not Phase.GONE
 
-    def stale(self, saved: dict[str, str]) -> list[str]:
+    @property
+    def up(self) -> bool:
+        return self.phase is Phase.UP
+
+    def stale(self, saved: dict[str, str]) -> tuple[str, ...]:
         """The paths that are part of this run with another content than was saved last."""
-        return sorted(path for path, digest in saved.items() if self.is_stale(path, digest))
+        return tuple(sorted(path for path in saved if self.is_stale(path, saved[path])))
 
     def is_stale(self, path: str, digest: str) -> bool:
         entry = self.loaded.get(path)
@@ -201,13 +218,28 @@ class Run:
         return any(known != digest for known in entry.digests.values())
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A question that is under way: one at a time of each kind."""
+
+    id: int
+    run: int
+    paths: tuple[str, ...]
+    verdicts: tuple[Verdict, ...] = ()
+
+
+#: What was decided last, so that it is not decided again: a run and its stale paths with digests.
+Judged = tuple[int, frozenset[tuple[str, str]]]
+
+
 @dataclass
 class App:
     """Everything that the session knows."""
 
     options: Options = field(default_factory=Options)
     runs: dict[int, Run] = field(default_factory=dict)  # those alive, and the newest
-    newest: int = 0  # the newest run's number: its stale paths are what we act upon
+    last_number: int = 0
+    newest: int = 0  # the run whose stale paths we act upon
     serving: int | None = None  # the run that is up, if one is
     saved: dict[str, str] = field(default_factory=dict)
     # Saved, but nobody had loaded it, so it was not read: if a run reports it after all, it is.
@@ -215,7 +247,26 @@ class App:
     held: dict[str, Problem] = field(default_factory=dict)  # what does not compile
     config_problems: tuple[Problem, ...] = ()
     last_verdicts: list[Verdict] = field(default_factory=list)  # the newest last, a few
-    ending: int | None = None  # the exit code once the session is on its way out
+
+    # What is under way.
+    wanted: Wanted | None = None
+    quiet: bool = True  # no stale save came within the last moment
+    overtaken: int = 0  # how many runs in a row became stale before they were up
+    extended: int = 0  # how often the quiet moment was begun again
+    checking: Asked | None = None
+    patching: Asked | None = None
+    syncing: Asked | None = None
+    judged: Judged | None = None
+    # Saves whose verdict is not known yet: path → batches.
+    unjudged: dict[str, list[int]] = field(default_factory=dict)  # stale, to be checked
+    unknown: dict[str, list[int]] = field(default_factory=dict)  # not loaded, to be asked for
+    alone: str | None = None  # why this app can't be started beside itself, once that was learnt
+    deaths: int = 0  # how often in a row it died by itself (on-exit = "restart")
+    told_waiting: set[int] = field(default_factory=set)  # runs of which "waits" was told
+    interrupts: int = 0
+    ending: bool = False
+    exit_code: int | None = None
+    last_id: int = 0
 
     def run(self, number: int | None) -> Run | None:
         return None if number is None else self.runs.get(number)
@@ -228,10 +279,21 @@ class App:
     def serving_run(self) -> Run | None:
         return self.run(self.serving)
 
+    @property
+    def busy(self) -> bool:
+        """Whether an action is under way or about to be."""
+        newest = self.newest_run
+        return bool(
+            self.wanted
+            or self.checking
+            or self.patching
+            or (newest and newest.phase in (Phase.STARTING, Phase.WAITING, Phase.STOPPING))
+        )
+
     def concerns(self, path: str) -> bool:
         """Whether the content of ``path`` matters to any run: if not, nobody needs to read it."""
         return path in self.saved or any(path in run.loaded for run in self.runs.values())
 
-    def loaded_paths(self) -> Iterable[str]:
-        run = self.newest_run
-        return run.loaded.keys() if run else ()
+    def next_id(self) -> int:
+        self.last_id += 1
+        return self.last_id
