@@ -69,7 +69,7 @@ def function(first, second={number}):
 
 
 def generate(folder: Path, modules: int, files: int = 0) -> None:
-    """Write ``main.py``, ``leaf.py``, ``modules`` modules, and ``files`` files that nobody loads."""
+    """Write ``main.py``, ``leaf.py``, so many modules, and so many files that nobody loads."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "main.py").write_text(MAIN.format(modules=modules))
     (folder / "leaf.py").write_text(LEAF)
