@@ -288,13 +288,13 @@ def _gone(app: App, event: ev.Gone, out: list[do.Effect]) -> None:
     if app.ending:
         _leave_if_empty(app, out)
     elif run.number == app.newest and app.wanted is None and was is not Phase.STOPPING:
-        _ended_by_itself(app, run, event, was, out)
+        _ended_by_itself(app, run, event, out)
     elif run.number == app.newest and app.wanted is None:
         _given_up(app, run, out)
 
 
 def _ended_by_itself(
-    app: App, run: Run, event: ev.Gone, was: Phase, out: list[do.Effect]
+    app: App, run: Run, event: ev.Gone, out: list[do.Effect]
 ) -> None:
     serving = app.serving_run
     well = event.status == 0 and serving is None
@@ -303,11 +303,11 @@ def _ended_by_itself(
     well = well or (app.options.rerun and serving is None and not event.signal and not raised)
     if well:
         run.failure = None
-        reason = _end_in_words(event, Phase.UP) if event.status else "ended"
+        reason = _end_in_words(event) if event.status else "ended"
         out.append(do.Outcome("ended", run.number, reason, run.wanted.verdicts))
     else:
         if event.signal or not raised or run.failure is None:
-            run.failure = Failure(_end_in_words(event, was), where="end")
+            run.failure = Failure(_end_in_words(event, early=serving is not None), where="end")
         failure = run.failure
         if serving is not None and app.alone is None and _needs_to_be_alone(failure):
             # What failed is the side-by-side, not the app: once more, one after the other.
@@ -386,7 +386,8 @@ def _act(app: App, run: Run, made: tuple[Verdict, ...], out: list[do.Effect]) ->
     paths = tuple(verdict.path for verdict in made)
     if Action.HOLD in actions:
         app.wanted = None if app.wanted is None or not app.wanted.forced else app.wanted
-        out.append(do.Outcome("held", run.number, made[0].reason, made))
+        culprit = next(v for v in made if v.path in app.held)
+        out.append(do.Outcome("held", run.number, culprit.reason, made))
     elif Action.RESTART in actions:
         gravest = next(v for v in made if v.action is Action.RESTART)
         _want(app, out, Wanted(gravest.reason, made, paths))
@@ -496,8 +497,11 @@ def _judge(app: App, out: list[do.Effect]) -> None:
     if stale and _back_to_serving(app, run, out):
         return
     if not stale or run.phase is Phase.STOPPING:
-        if app.held and not stale:
+        if not stale:
             app.held = {}
+            app.judged = None
+            if run.alive and app.wanted and not app.wanted.forced and run.phase is not Phase.STOPPING:
+                app.wanted = None  # undone before it began
         _forget_unjudged(app, run, stale, out)
         return
     if app.judged == _fingerprint(app, run):
@@ -710,8 +714,8 @@ def _needs_to_be_alone(failure: Failure) -> bool:
     )
 
 
-def _end_in_words(event: ev.Gone, was: Phase) -> str:
-    when = "" if was is Phase.UP else " before it was up"
+def _end_in_words(event: ev.Gone, *, early: bool = False) -> str:
+    when = " before it was up" if early else ""
     if event.oom:
         return f"killed by the kernel for want of memory{when}"
     if event.signal:

@@ -24,6 +24,8 @@ def of_unloaded(app: App, path: str) -> Verdict:
         reason = "no app is running, and what it would load is not known"
     elif not run.alive:
         reason = "no app is running, and this could not mend it"
+    elif not run.up:
+        reason = "not loaded so far; the run on its way takes what is saved"
     elif not run.had_agent:
         reason = "not known: no agent in the app (python -I, -E or -S?); restart by hand"
     else:
