@@ -249,7 +249,7 @@ class Session:
 
     def save(
         self,
-        *names: str,
+        *names: str | Path,
         via: str | None = None,
         wait: bool = True,
         origin: str = "save",
@@ -269,21 +269,30 @@ class Session:
         elif via == "command":
             self.command_saved(*names, wait=wait)
         else:
-            assert self.editor is not None
-            for path in paths:
-                self.editor.save(path)
+            self.tell(*names)
+        real = [os.path.realpath(path) for path in paths]
 
         def told(session: Session) -> list[Verdict] | None:
-            new = {verdict.path: verdict for verdict in session.verdicts[seen:]}
-            return [new[path] for path in paths] if all(p in new for p in paths) else None
+            new = {os.path.realpath(v.path): v for v in session.verdicts[seen:]}
+            return [new[path] for path in real] if all(path in new for path in real) else None
 
         return self.until(told, f"verdicts on {', '.join(names)}")
 
-    def save_one(self, name: str, **options: Any) -> Verdict:
+    def tell(self, *names: str | Path) -> None:
+        """Tell of saves and go on: nothing is awaited. For "lsp" and "client"."""
+        for name in names:
+            if self.editor is not None:
+                self.editor.save(self.path(name))
+            else:
+                assert self._client is not None
+                message = {"type": "saved", "files": [self.path(name)], "origin": "save"}
+                self._client.send(message)
+
+    def save_one(self, name: str | Path, **options: Any) -> Verdict:
         return self.save(name, **options)[0]
 
     def command_saved(
-        self, *names: str, wait: bool = True
+        self, *names: str | Path, wait: bool = True
     ) -> tuple[int, dict[str, Any] | list[Any] | None, str]:
         """Run ``onsave saved``: its exit code, what it printed as JSON, and its stderr."""
         command = [ONSAVE, "saved", "--json", "--timeout", str(DEADLINE)]
@@ -304,6 +313,18 @@ class Session:
         """Count a token up and save its file."""
         self.project.bump(token)
         return self.save_one(token.file, **options)
+
+    def last_verdict(self, name: str | Path) -> Verdict:
+        """The newest verdict on a file: a patch that the app refused has become a restart."""
+        path = os.path.realpath(self.path(name))
+        return next(v for v in reversed(self.verdicts) if os.path.realpath(v.path) == path)
+
+    def identity(self) -> tuple[int, int]:
+        """What stays the same while the app is not restarted: the run, and who answers (where
+        several workers do: their parent)."""
+        status = self.request("status")
+        alone = self.sample is None or self.sample.workers == 1
+        return int(status["run"]), self.pid() if alone else int(status["pid"])
 
     # --- the app itself ---------------------------------------------------------------------------
 
