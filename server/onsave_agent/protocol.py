@@ -106,8 +106,15 @@ AGENT_MESSAGES = {
     "synced": {"id": int},
     "checked": {"id": int, "results": list},   # see "check"; paused: null | "pdb at app.py:12"
     "drained": {"id": int, "busy": int},
-    "patched": {"id": int},
-    "refused": {"id": int, "reason": str},
+    # Answers to every phase of "patch", see there. live: [path, line, qualname] each: calls,
+    # generators and coroutines that go on with the body that they began with.
+    "patched": {"id": int, "phase": str, "live": list},
+    # evidence: [path, line, message] each: the places that show why.
+    "refused": {"id": int, "reason": str, "evidence": list},
+    # Answer to "ran": [name, line] each, as co_name and co_firstlineno of the source that runs now
+    # have them, of the functions of that file that had run before the process was ready; null
+    # where that can't be known, which means all of them.
+    "ran": {"id": int, "functions": object},
     "resumed": {"id": int},
 }
 
@@ -126,8 +133,19 @@ SESSION_MESSAGES = {
     "bound": {"id": int, "held": bool},
     # Answer to "waiting": go on and accept.
     "release": {"id": int},
-    # Swap code in place; see onsave_agent/patch.py. files: [path, digest, source] each.
-    "patch": {"id": int, "files": list},
+    # Swap code in place, all files or none; see onsave_agent/patch.py. phase:
+    #   "now":     prepare and commit in one go, for an app of one process
+    #   "prepare": prove that it can be done, change nothing. "patched" or "refused"
+    #   "commit":  do what was prepared (files: []). "patched", or "refused" if the app has moved on
+    #   "abort":   forget what was prepared (files: []), another process refused. "patched"
+    #   "recheck": the id of a patch done: is anything still alive in an old body? "patched"
+    # A patch over several processes: "prepare" to all; if all say "patched", "commit" to all, else
+    # "abort" to all and restart. A process that does not answer counts as refusing. If "live" was
+    # not empty, "recheck" after a moment; if it is not empty then, restart.
+    # files: what onsave.core.diff.order() makes of two sources, see there for its fields.
+    "patch": {"id": int, "phase": str, "files": list},
+    # Which functions of a module had run before this process was ready? Answered by "ran".
+    "ran": {"id": int, "path": str},
     # Goodbye before a snapshot is thrown away, and a snapshot's resumption; see snapshot.py.
     "discard": {},
     "resume": {"run": int},
