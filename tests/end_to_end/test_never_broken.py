@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import sys
 from collections.abc import Callable
 
 import pytest
 
-from harness import SAMPLES, Project, Session, Token
+from harness import SAMPLES, Project, Session, Token, free_port
 
 Start = Callable[..., Session]
 Copy = Callable[[str], Project]
