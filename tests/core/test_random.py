@@ -20,10 +20,10 @@ from onsave.core import events as ev
 from onsave.core.model import ABSENT, App, Failure, Options, Phase, Problem
 from onsave.core.step import state, step
 
-FILES = [f"/app/{name}.py" for name in "abcde"]
+FILES = [f"/app/{name}.py" for name in "ab"]
 BROKEN = "broken"  # a content that does not compile
 FATAL = "fatal"  # a content that compiles, and fails when it is imported
-CONTENTS = ["1", "2", "3", "4", BROKEN, FATAL, ABSENT]
+CONTENTS = ["1", "2", "1", "2", BROKEN, FATAL, ABSENT]
 
 
 @dataclass
@@ -107,6 +107,20 @@ class Sessions(RuleBasedStateMachine):
                 tuple((p, self.disk[p] if self.app.concerns(p) else None) for p in paths)
             )
         )
+
+    @rule(path=st.sampled_from(FILES), content=st.sampled_from(CONTENTS))
+    def save_and_judge(self, path: str, content: str) -> None:
+        """The usual case, at once: what a user does while nothing is under way."""
+        self.save(path, content)
+        self.hear(many=False)
+        while self.asked:
+            self.answer()
+
+    @rule(path=st.sampled_from(FILES))
+    def undo(self, path: str) -> None:
+        newest = self.runs.get(self.app.newest)
+        if newest and path in newest.has:
+            self.save_and_judge(path, newest.has[path])
 
     @precondition(lambda self: self.runs)
     @rule(data=st.data(), path=st.sampled_from(FILES))
