@@ -1,0 +1,67 @@
+"""Code lenses: ``▶ Run with onsave`` above what can be started, its state once it runs.
+
+Their commands are executed by the server: lenses with commands of a client's own do nothing in
+editors whose extensions can't define any.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from lsprotocol import types
+
+from onsave.lsp import ext
+from onsave.lsp.entrypoints import EntryPoint, find
+from onsave.lsp.sessions import Link
+from onsave.lsp.to_proto import read_lines
+
+
+def lenses(path: str, root: str, python: str, links: Iterable[Link]) -> list[types.CodeLens]:
+    """The lenses of the Python file ``path``, as saved, in the workspace folder ``root``."""
+    lines = read_lines(path)
+    entries = find(path, "\n".join(lines), root, python)
+    return [_lens(entry, lines[entry.line], links) for entry in entries]
+
+
+def _lens(entry: EntryPoint, line: str, links: Iterable[Link]) -> types.CodeLens:
+    place = types.Range(
+        types.Position(entry.line, 0),
+        types.Position(entry.line, len(line.encode("utf-16-le")) // 2),
+    )
+    for link in links:
+        if is_running(entry, link):
+            state = link.status.get("state", "starting")
+            command = types.Command(
+                f"⚡ {state} · restart", ext.RESTART, arguments=[{"name": link.name}]
+            )
+            return types.CodeLens(place, command)
+    arguments = {
+        "command": list(entry.command),
+        "name": entry.name,
+        "cwd": entry.cwd,
+        "options": list(entry.options),
+    }
+    title = f"▶ Run with onsave · {entry.kind}"
+    return types.CodeLens(place, types.Command(title, ext.START, arguments=[arguments]))
+
+
+def is_running(entry: EntryPoint, link: Link) -> bool:
+    """Whether the session runs this entry point: the same words after the interpreter."""
+    command = [str(word) for word in link.status.get("command") or ()]
+    if not command:
+        return False
+    same_place = os.path.realpath(str(link.status.get("cwd") or link.entry.root)) in (
+        os.path.realpath(entry.cwd),
+        os.path.realpath(Path(entry.cwd).parent),
+    )
+    return same_place and _words(command) == _words(list(entry.command))
+
+
+def _words(command: list[str]) -> list[str]:
+    """``python -m flask --app shop run`` and ``flask --app shop run`` are the same."""
+    program = Path(command[0]).name
+    if program.startswith("python"):
+        return command[2:] if command[1:2] == ["-m"] else command[1:]
+    return [program, *command[1:]]
