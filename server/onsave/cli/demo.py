@@ -7,6 +7,7 @@ did what it should.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import signal
@@ -20,9 +21,10 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from onsave.lsp.scripted import ScriptedEditor
+if TYPE_CHECKING:
+    from onsave.lsp.scripted import ScriptedEditor
 
 #: Seconds for any one thing, on the slowest machine.
 PATIENCE = 60.0
@@ -140,8 +142,14 @@ class DemoError(Exception):
     """The demo can't go on. ``str()`` says why."""
 
 
-def demo() -> int:
-    """Run it; the exit code."""
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Runs a sample app in a temporary folder, saves its files as an editor does, and prints "
+        "what each save meant. Exits with 0 if each did what it should."
+    )
+
+
+def main(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="onsave-demo-") as scratch:
         folder = Path(scratch).resolve() / "shop"
         write_app(folder)
@@ -177,6 +185,8 @@ def write_app(folder: Path) -> None:
 
 
 async def _play(folder: Path, environment: Mapping[str, str]) -> list[Row]:
+    from onsave.lsp.scripted import ScriptedEditor  # half a second of imports
+
     editor = ScriptedEditor()
     await editor.start([sys.executable, "-m", "onsave", "lsp"], folder, environment)
     try:
