@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from transcript import Case, cases, play
 
 FILES = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))

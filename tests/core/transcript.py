@@ -191,7 +191,9 @@ VERBS: dict[str, Callable[[list[str], App, Case], ev.Event]] = {
     "read": lambda w, a, c: ev.FilesRead(tuple(map(known, w))),
     "checked": checked,
     "synced": lambda w, a, c: ev.Synced(a.syncing.id if a.syncing else 0),
-    "patched": lambda w, a, c: ev.Patched(a.patching.id if a.patching else 0),
+    "patched": lambda w, a, c: ev.Patched(
+        a.patching.id if a.patching else next(iter(a.lingering), 0), tuple(w)
+    ),
     "refused": lambda w, a, c: ev.Refused(a.patching.id if a.patching else 0, " ".join(w)),
     "resumed": lambda w, a, c: ev.Resumed(int(w[0])),
     "quiet": lambda w, a, c: ev.TimerFired("quiet"),
@@ -226,8 +228,10 @@ def say(effect: do.Effect) -> str | None:
             return f"sync {run}"
         case do.Check(_, run, paths):
             return f"check {run} {short(paths)}"
-        case do.Patch(_, run, paths):
-            return f"patch {run} {short(paths)}"
+        case do.Patch(_, run, files):
+            return f"patch {run} {short(tuple(file.path for file in files))}"
+        case do.Recheck(_, run):
+            return f"recheck {run}"
         case do.Read(paths):
             return f"read {short(paths)}"
         case do.Tell(verdict, _):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onsave.core.events import CheckResult
 from onsave.core.model import Failure, State, Verdict
 
 
@@ -101,11 +102,22 @@ class Check:
 
 @dataclass(frozen=True)
 class Patch:
-    """Swap code in place in every process of the run, all files or none. → Patched | Refused."""
+    """Swap code in place in every process of the run, all files or none. → Patched | Refused.
+
+    files: as they were checked, old and new source included
+    """
 
     id: int
     run: int
-    paths: tuple[str, ...]
+    files: tuple[CheckResult, ...]
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """Does anything still run the old body after patch ``id``? → Patched | Refused, of that id."""
+
+    id: int
+    run: int
 
 
 @dataclass(frozen=True)
@@ -181,6 +193,7 @@ Effect = (
     | Sync
     | Check
     | Patch
+    | Recheck
     | Read
     | SetTimer
     | CancelTimer

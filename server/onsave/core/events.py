@@ -216,7 +216,7 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Patched:
-    """Every process runs the new code. ``live``: what still goes on with an old body."""
+    """Every process has the new code. ``live``: the calls that go on with an old body, in words."""
 
     id: int
     live: tuple[str, ...] = ()

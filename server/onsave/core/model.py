@@ -76,6 +76,7 @@ class Options:
     rerun: bool = False
     hot: tuple[str, ...] = ()
     stop_timeout: float = 5.0  # seconds
+    linger: float = 1.0  # seconds that a call may go on with an old body after a patch
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,7 @@ class App:
     checking: Asked | None = None
     patching: Asked | None = None
     syncing: Asked | None = None
+    lingering: dict[int, Asked] = field(default_factory=dict)  # patches whose old bodies live on
     judged: Judged | None = None
     # Saves whose verdict is not known yet: path → batches.
     unjudged: dict[str, list[int]] = field(default_factory=dict)  # stale, to be checked

@@ -17,6 +17,7 @@ from onsave.core.model import (
     Action,
     App,
     Asked,
+    Evidence,
     Failure,
     Loaded,
     Phase,
@@ -227,6 +228,7 @@ def gone(app: App, event: ev.Gone, out: list[do.Effect]) -> None:
         asked = getattr(app, question)
         if asked is not None and asked.run == run.number:
             setattr(app, question, None)
+    app.lingering = {n: asked for n, asked in app.lingering.items() if asked.run != run.number}
     if run.number != app.newest:
         del app.runs[run.number]
     if app.ending:
@@ -321,10 +323,16 @@ def checked(app: App, event: ev.Checked, out: list[do.Effect]) -> None:
     made = verdicts.of_stale(app, run, results)
     for verdict in made:
         moves.tell(app, out, verdict, app.unjudged.pop(verdict.path, []))
-    act(app, run, made, out)
+    act(app, run, made, results, out)
 
 
-def act(app: App, run: Run, made: tuple[Verdict, ...], out: list[do.Effect]) -> None:
+def act(
+    app: App,
+    run: Run,
+    made: tuple[Verdict, ...],
+    results: list[ev.CheckResult],
+    out: list[do.Effect],
+) -> None:
     """Do what the verdicts say, all files together."""
     actions = {verdict.action for verdict in made}
     paths = tuple(verdict.path for verdict in made)
@@ -337,34 +345,59 @@ def act(app: App, run: Run, made: tuple[Verdict, ...], out: list[do.Effect]) -> 
         moves.want(app, out, Wanted(gravest.reason, made, paths))
     elif Action.PATCH in actions:
         app.patching = Asked(app.next_id(), run.number, paths, made)
-        changed = tuple(v.path for v in made if v.action is Action.PATCH)
-        out.append(do.Patch(app.patching.id, run.number, changed))
+        changed = {v.path for v in made if v.action is Action.PATCH}
+        files = tuple(result for result in results if result.path in changed)
+        out.append(do.Patch(app.patching.id, run.number, files))
     else:
         moves.now_runs(app, run, paths)
 
 
 def patched(app: App, event: ev.Patched, out: list[do.Effect]) -> None:
-    asked = app.patching
-    if asked is None or asked.id != event.id:
+    if event.id in app.lingering:
+        asked = app.lingering.pop(event.id)
+        if event.live:
+            reason = f"{event.live[0]} still runs its old body"
+            # Its digests are right, so nothing is stale: only this reason is left to restart.
+            _restart_instead(app, asked, reason, (), out, forced=True)
         return
-    app.patching = None
+    if app.patching is None or app.patching.id != event.id:
+        return
+    asked, app.patching = app.patching, None
     run = app.runs.get(asked.run)
     if run is None or not run.alive:
         return
     moves.now_runs(app, run, asked.paths, dict(app.judged[1]) if app.judged else {})
     changed = [v for v in asked.verdicts if v.action is Action.PATCH]
-    out.append(do.Outcome("patched", run.number, changed[0].reason, asked.verdicts))
+    reason = changed[0].reason
+    if event.live:
+        app.lingering[asked.id] = asked
+        out.append(do.SetTimer("linger", app.options.linger))
+        reason += f"; {len(event.live)} under way with the old body"
+    out.append(do.Outcome("patched", run.number, reason, asked.verdicts))
 
 
 def refused(app: App, event: ev.Refused, out: list[do.Effect]) -> None:
-    asked = app.patching
-    if asked is None or asked.id != event.id:
-        return
-    app.patching = None
-    made = tuple(verdicts.of_refused(v, event.reason, event.evidence) for v in asked.verdicts)
+    asked = app.lingering.pop(event.id, None)
+    forced = asked is not None
+    if asked is None and app.patching is not None and app.patching.id == event.id:
+        asked, app.patching = app.patching, None
+    if asked is not None:
+        _restart_instead(app, asked, event.reason, event.evidence, out, forced=forced)
+
+
+def _restart_instead(
+    app: App,
+    asked: Asked,
+    reason: str,
+    evidence: tuple[Evidence, ...],
+    out: list[do.Effect],
+    *,
+    forced: bool,
+) -> None:
+    made = tuple(verdicts.of_refused(v, reason, evidence) for v in asked.verdicts)
     for verdict in made:
         moves.tell(app, out, verdict, [])
-    moves.want(app, out, Wanted(event.reason, made, asked.paths))
+    moves.want(app, out, Wanted(reason, made, asked.paths, forced=forced))
 
 
 def resumed(app: App, event: ev.Resumed, out: list[do.Effect]) -> None:
@@ -376,6 +409,8 @@ def timer_fired(app: App, event: ev.TimerFired, out: list[do.Effect]) -> None:
         app.quiet = True
     elif event.name == "again" and app.wanted is None and app.serving is None and not app.ending:
         app.wanted = Wanted("it ended by itself", forced=True)
+    elif event.name == "linger":
+        out.extend(do.Recheck(asked.id, asked.run) for asked in app.lingering.values())
     elif event.name == "interrupt":
         for run in app.runs.values():
             moves.stop(run, out, drain=False, why="it did not end at Ctrl-C")
