@@ -1,7 +1,10 @@
-// Which apps a workspace has: those that the server's code lenses stand above. The server reads the
-// files and proposes; here they are only gathered, so that list and lenses never differ.
+// Which apps a workspace has: those that its configuration names, and those that the server's code
+// lenses stand above. The server reads the files and proposes, here they are only gathered, so that
+// list and lenses never differ.
 
 import * as vscode from 'vscode';
+import { CodeLensRequest, type LanguageClient } from 'vscode-languageclient/node';
+import { configuredApps, withCommand } from './app_config';
 import { serverCommand, type StartArguments } from './lsp_ext';
 
 /** An app to run. `place`: where it was found, for people. */
@@ -11,44 +14,90 @@ export interface App {
   start: StartArguments;
 }
 
+const CONFIGURATION = '**/{pyproject,onsave}.toml';
 /** Files that are likely to be entry points, the likeliest first. */
 const LIKELY = [
-  'pyproject.toml', 'onsave.toml', 'manage.py', 'wsgi.py', 'asgi.py', 'app.py', 'main.py',
-  'server.py', 'run.py', '__main__.py', '__init__.py',
+  'manage.py', 'wsgi.py', 'asgi.py', 'app.py', 'main.py', 'server.py', 'run.py', '__main__.py',
+  '__init__.py',
 ];
 const NOT_THERE = '**/{node_modules,site-packages,.venv,venv,.tox,.git,__pycache__}/**';
 const MOST_FILES = 60;
 
+function baseName({ path }: vscode.Uri): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
 async function likelyFiles(): Promise<vscode.Uri[]> {
   const found = await vscode.workspace.findFiles(
     `**/{${LIKELY.join(',')}}`, NOT_THERE, 10 * MOST_FILES);
-  const rank = ({ path }: vscode.Uri) =>
-    path.split('/').length * LIKELY.length + LIKELY.indexOf(path.slice(path.lastIndexOf('/') + 1));
+  const rank = (uri: vscode.Uri) =>
+    uri.path.split('/').length * LIKELY.length + LIKELY.indexOf(baseName(uri));
   found.sort((a, b) => rank(a) - rank(b));
   const open = vscode.window.activeTextEditor?.document.uri;
   const files = open?.scheme === 'file' ? [open, ...found] : found;
   return [...new Map(files.map((uri) => [uri.toString(), uri])).values()].slice(0, MOST_FILES);
 }
 
-/** The apps, each command once; those of the open file first. */
-export async function findApps(): Promise<App[]> {
+async function configured(): Promise<App[]> {
+  const apps: App[] = [];
+  for (const uri of await vscode.workspace.findFiles(CONFIGURATION, NOT_THERE, MOST_FILES)) {
+    const text = new TextDecoder().decode(await vscode.workspace.fs.readFile(uri));
+    const folder = vscode.Uri.joinPath(uri, '..').fsPath;
+    for (const name of configuredApps(text, baseName(uri) as 'pyproject.toml' | 'onsave.toml')) {
+      apps.push({
+        title: name === '' ? 'the configured app' : name,
+        place: vscode.workspace.asRelativePath(uri),
+        start: name === '' ? { cwd: folder } : { cwd: folder, name },
+      });
+    }
+  }
+  return apps;
+}
+
+/** All apps, each once: the configured ones, those of the open file, the others. */
+export async function findApps(client: LanguageClient): Promise<App[]> {
   const apps = new Map<string, App>();
+  const add = (app: App) => {
+    const key = JSON.stringify([app.start.command, app.start.cwd, app.start.command ? '' : app.title]);
+    if (!apps.has(key)) apps.set(key, app);
+  };
+  (await configured()).forEach(add);
   for (const uri of await likelyFiles()) {
-    const lenses = await vscode.commands.executeCommand<vscode.CodeLens[] | undefined>(
-      'vscode.executeCodeLensProvider', uri, 20).then((all) => all ?? [], () => []);
-    for (const { command } of lenses) {
+    const lenses = await client.sendRequest(
+      CodeLensRequest.type, { textDocument: { uri: client.code2ProtocolConverter.asUri(uri) } });
+    for (const { command } of lenses ?? []) {
       if (command?.command !== serverCommand.start) continue;
       const start = (command.arguments?.[0] ?? {}) as StartArguments;
-      const key = JSON.stringify([start.command, start.cwd, start.name]);
-      if (!apps.has(key)) {
-        apps.set(key, { title: titleOf(start), place: vscode.workspace.asRelativePath(uri), start });
-      }
+      add({ title: titleOf(start), place: vscode.workspace.asRelativePath(uri), start });
     }
   }
   return [...apps.values()];
 }
 
 function titleOf({ command, name }: StartArguments): string {
-  const line = Array.isArray(command) ? command.join(' ') : command;
-  return line ?? name ?? 'the app of the configuration';
+  const [program = '', ...rest] = Array.isArray(command) ? command : (command ?? '').split(' ');
+  const short = program.slice(Math.max(program.lastIndexOf('/'), program.lastIndexOf('\\')) + 1);
+  return [short, ...rest].join(' ') || (name ?? 'the configured app');
+}
+
+/** Writes an app's command to the pyproject.toml of its folder, and shows it there. */
+export async function writeToConfiguration(
+  { command, cwd }: StartArguments, interpreter: string | undefined,
+): Promise<void> {
+  const folder = cwd === undefined
+    ? vscode.workspace.workspaceFolders?.[0]?.uri
+    : vscode.Uri.file(cwd);
+  if (folder === undefined || command === undefined) return;
+  const uri = vscode.Uri.joinPath(folder, 'pyproject.toml');
+  const before = await vscode.workspace.fs.readFile(uri).then(
+    (bytes) => new TextDecoder().decode(bytes), () => '');
+  const text = withCommand(
+    before, Array.isArray(command) ? command : command.split(' '), interpreter);
+  if (text === undefined) {
+    void vscode.window.showWarningMessage(
+      'pyproject.toml has a [tool.onsave] already; it was left as it is.');
+  } else {
+    await vscode.workspace.fs.writeFile(uri, new TextEncoder().encode(text));
+  }
+  await vscode.window.showTextDocument(uri);
 }

@@ -101,7 +101,6 @@ export class Server implements vscode.Disposable {
     }
     return {
       autoSave: config.autoSave(),
-      codeLens: config.codeLens(),
       python: Object.values(interpreters)[0] ?? (await this.interpreter(undefined))?.path ?? null,
       interpreters,
     };
@@ -115,12 +114,16 @@ export class Server implements vscode.Disposable {
     const options: LanguageClientOptions = {
       // Every file of the workspace: what the app has loaded may have any name.
       documentSelector: [{ scheme: 'file' }],
-      initializationOptions: { runInTerminal: true, ...await this.settings() },
+      initializationOptions: { onsave: { runInTerminal: true, ...await this.settings() } },
       outputChannel: this.log,
       traceOutputChannel: this.log,
       initializationFailedHandler: (error: Error) => {
         this.log.error(error.message);
         return false;
+      },
+      middleware: {
+        provideCodeLenses: (document, token, next) =>
+          config.codeLens() ? next(document, token) : [],
       },
       errorHandler: {
         error: () => ({ action: ErrorAction.Continue, handled: true }),

@@ -3,7 +3,7 @@
 
 import * as vscode from 'vscode';
 import { ExecuteCommandRequest } from 'vscode-languageclient/node';
-import { type App, findApps } from './apps';
+import { type App, findApps, writeToConfiguration } from './apps';
 import type { Server } from './client';
 import { config } from './config';
 import { serverCommand, why, type Session, type StartArguments, type WhySession } from './lsp_ext';
@@ -52,25 +52,18 @@ export class Commands {
   }
 
   private async pickApp(): Promise<void> {
-    if (!await this.needServer()) return;
+    const client = await this.needServer();
+    if (client === undefined) return;
     const apps = await vscode.window.withProgress(
-      { location: vscode.ProgressLocation.Window, title: 'onsave: looking for apps' }, findApps);
-    const other = { label: '$(terminal) Another command…', app: undefined };
-    const items = [
-      ...apps.map((app) => ({ label: `$(play) ${app.title}`, description: app.place, app })),
-      other,
-    ];
-    const chosen = await vscode.window.showQuickPick(items, {
-      title: 'Run with onsave',
-      placeHolder: apps.length > 0
-        ? 'The app to run; it is remembered in this workspace'
-        : 'No app was found by reading the files of this workspace',
+      { location: vscode.ProgressLocation.Window, title: 'onsave: looking for apps' },
+      () => findApps(client));
+    const chosen = await pickFrom(apps, async (app) => {
+      const folder = app.start.cwd ?? vscode.workspace.workspaceFolders?.[0]?.uri.fsPath;
+      await writeToConfiguration(app.start, (await this.server.interpreter(folder))?.path);
     });
     if (chosen === undefined) return;
-    const app = chosen.app ?? await askForCommand();
-    if (app === undefined) return;
-    await this.context.workspaceState.update(REMEMBERED, app);
-    await this.start(app.start);
+    await this.context.workspaceState.update(REMEMBERED, chosen);
+    await this.start(chosen.start);
   }
 
   private start(args: StartArguments): Promise<void> {
@@ -185,6 +178,48 @@ function whyItems(file: WhySession): WhyItem[] {
       label: `$(symbol-method) ${name}`, description: change, importer: null,
     })),
   ];
+}
+
+interface AppItem extends vscode.QuickPickItem {
+  app: App | undefined;
+}
+
+const WRITE: vscode.QuickInputButton = {
+  iconPath: new vscode.ThemeIcon('save'), tooltip: 'Write to pyproject.toml',
+};
+
+/** Lets an app be chosen, or a command typed. `write` is called for the button of an app. */
+function pickFrom(
+  apps: readonly App[], write: (app: App) => Promise<void>,
+): Promise<App | undefined> {
+  const pick = vscode.window.createQuickPick<AppItem>();
+  pick.title = 'Run with onsave';
+  pick.placeholder = apps.length > 0
+    ? 'The app to run; it is remembered in this workspace'
+    : 'No app was found by reading the files of this workspace';
+  pick.items = [
+    ...apps.map((app) => ({
+      label: `$(play) ${app.title}`, description: app.place, app,
+      buttons: app.start.command === undefined ? [] : [WRITE],
+    })),
+    { label: '$(terminal) Another command…', app: undefined, alwaysShow: true },
+  ];
+  return new Promise((resolve) => {
+    pick.onDidAccept(() => {
+      const [item] = pick.selectedItems;
+      resolve(item === undefined ? undefined : item.app ?? askForCommand());
+      pick.hide();
+    });
+    pick.onDidTriggerItemButton(({ item }) => {
+      if (item.app !== undefined) void write(item.app);
+      pick.hide();
+    });
+    pick.onDidHide(() => {
+      resolve(undefined);
+      pick.dispose();
+    });
+    pick.show();
+  });
 }
 
 async function askForCommand(): Promise<App | undefined> {

@@ -1,5 +1,6 @@
 #!/bin/bash
-# setup.sh DEST: what the VS Code tests need, from Debian, PyPI and npm only, kept in DEST.
+# setup.sh [DEST]: what the VS Code tests need, from Debian, PyPI and npm only, kept in DEST, which
+# is .cache/vscode of the repository if not given.
 #
 #   DEST/node/bin/{node,npm,npx}   Node 24 with its headers, out of a PyPI wheel
 #   DEST/code-server               VS Code's own workbench and extension host, served to a browser
@@ -14,9 +15,9 @@ CODE_SERVER=4.139.1
 PLAYWRIGHT=1.65.1
 WANTED="node $NODE_WHEEL, code-server $CODE_SERVER, playwright-core $PLAYWRIGHT"
 
-[ $# -eq 1 ] || { echo "usage: setup.sh DEST" >&2; exit 2; }
-mkdir -p "$1"
-DEST=$(cd "$1" && pwd)
+DEST=${1:-$(dirname "$0")/../../../.cache/vscode}
+mkdir -p "$DEST"
+DEST=$(cd "$DEST" && pwd)
 
 if ! command -v chromium > /dev/null || [ ! -e /usr/include/gssapi/gssapi.h ]; then
   # libkrb5-dev: the kerberos module has no prebuilt binary to be had from a registry.
