@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from onsave.identity import process_started
 from onsave_agent import protocol
 
 Message = dict[str, Any]
@@ -266,7 +267,7 @@ class Client:
 
     def request(self, what: str, timeout: float | None = 10.0, **fields: Any) -> Any:
         """Ask for ``what`` (see ``CLIENT_MESSAGES``) and return the result of the reply."""
-        return self._ask({"type": "request", "request": what, **fields}, timeout)
+        return self.answer(self.ask({"type": "request", "request": what, **fields}), timeout)
 
     def saved(
         self,
@@ -277,7 +278,7 @@ class Client:
     ) -> Any:
         """Tell of saved files (absolute paths) and return the result of the reply."""
         message = {"type": "saved", "files": files, "origin": origin, "wait": wait}
-        return self._ask(message, timeout)
+        return self.answer(self.ask(message), timeout)
 
     def subscribe(self) -> None:
         self.send({"type": "subscribe"})
@@ -290,10 +291,15 @@ class Client:
                 return
             yield message
 
-    def _ask(self, message: Message, timeout: float | None) -> Any:
+    def ask(self, message: Message) -> int:
+        """Send a message that will be answered; the number to fetch the :meth:`answer` by."""
         number = self._next_id
         self._next_id += 1
         self.send({**message, "id": number})
+        return number
+
+    def answer(self, number: int, timeout: float | None) -> Any:
+        """The result of the reply. Raises TimeoutError; the answer may be fetched again then."""
         reply = self._await(lambda m: m["type"] == "reply" and m["id"] == number, timeout)
         if reply.get("error"):
             raise ControlError(f"session {self.entry.name!r}: {reply['error']}")
@@ -334,56 +340,6 @@ class Client:
             if not data:
                 return None
             self._buffer += data
-
-
-def process_started(pid: int) -> str | None:
-    """What tells a process from a later one with the same pid; None where it does not live.
-
-    On Linux the boot and the clock tick of its start, by ``/proc``; a zombie does not live.
-    """
-    if sys.platform == "linux":
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        except OSError:
-            return None
-        # proc(5): field 3 is the state, 22 the start time; the name before may hold anything.
-        return None if fields[0] in b"ZX" else f"{_boot_id()}:{fields[19].decode()}"
-    if sys.platform == "win32":
-        return _process_started_windows(pid)
-    return _process_started_ps(pid)
-
-
-def _boot_id() -> str:
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
-    return "boot"
-
-
-def _process_started_ps(pid: int) -> str | None:
-    """macOS and the BSDs; not run by us so far."""
-    import subprocess
-
-    environment = {**os.environ, "LC_ALL": "C"}
-    command = ["ps", "-o", "state=,lstart=", "-p", str(pid)]
-    shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    state, _, started = shown.stdout.strip().partition(" ")
-    return None if not started or state.startswith("Z") else started.strip()
-
-
-def _process_started_windows(pid: int) -> str | None:
-    """Not run by us so far."""
-    import ctypes
-
-    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
-    handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
-    if not handle:
-        return None
-    times = [ctypes.c_uint64() for _ in range(4)]  # creation, exit, kernel, user
-    try:
-        known = kernel.GetProcessTimes(handle, *(ctypes.byref(value) for value in times))
-    finally:
-        kernel.CloseHandle(handle)
-    return str(times[0].value) if known and not times[1].value else None
 
 
 def _read_entry(file: Path) -> Entry | None:

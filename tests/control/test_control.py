@@ -16,6 +16,7 @@ import pytest
 
 from onsave import control
 from onsave.control import Client, ControlError, Entry, RunDirectory
+from onsave.identity import process_started
 from onsave_agent import protocol
 
 
@@ -142,7 +143,7 @@ def test_pid_that_was_used_again(directory: RunDirectory, tmp_path: Path) -> Non
     file.write_text(json.dumps({**json.loads(file.read_text()), "started": "long ago"}))
     assert directory.entries("session") == []
     assert not file.exists()
-    assert entry.started == control.process_started(os.getpid())
+    assert entry.started == process_started(os.getpid())
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pid": "1"}', "\x00", '{"kind": null}'])

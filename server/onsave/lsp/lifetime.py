@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from onsave.control import process_started
+from onsave.identity import process_started
 
 #: Where the kernel can't tell us. An editor that has died is in no hurry.
 POLL_SECONDS = 5.0

@@ -52,7 +52,7 @@ class Report:
             told = to_proto.verdict(message, self._server.uri_of)
             self._server.protocol.notify(ext.VERDICT, told)
             level = _LEVEL_OF_ACTION.get(message["action"], "info")
-            self._server.log(level, f"{link.name}: {message['message']}")
+            self._server.log(level, message["message"])
         elif kind == "status":
             self._send_status()
             self._show_progress(link, message)

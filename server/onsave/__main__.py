@@ -1,0 +1,7 @@
+"""``python -m onsave``."""
+
+import sys
+
+from onsave.cli import main
+
+sys.exit(main())
