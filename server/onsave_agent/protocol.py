@@ -42,6 +42,7 @@ LIFELINE_KEY = "ONSAVE_LIFELINE"
 #: pythonpath: PYTHONPATH as the app is to see it, null where it was unset
 #: bootstrap:  the folder that was put in front of PYTHONPATH
 #: held:       whether the session holds sockets, so that a bind must ask first
+#: beside:     whether this run was started beside another: it waits before it accepts
 AGENT_ENVIRONMENT = {
     "socket": str,
     "token": str,
@@ -53,7 +54,11 @@ AGENT_ENVIRONMENT = {
     "pythonpath": object,
     "bootstrap": str,
     "held": bool,
+    "beside": bool,
 }
+
+
+_ENVIRONMENT = {"agent": AGENT_ENVIRONMENT}
 
 
 class ProtocolError(Exception):
@@ -65,7 +70,9 @@ class ProtocolError(Exception):
 # are not listed are kept, so that newer peers can say more.
 AGENT_MESSAGES = {
     # Sent first. executable and python: of this process. ppid: who forked or spawned it.
-    # spawned: "exec" (its own start) or "fork" (of the process ppid, whose loaded files it has).
+    # spawned: "exec" (its own start), "fork" (of the process ppid, whose loaded files it has) or
+    # "again": the same process once more, as its descriptor was closed by the app; what it has
+    # reported stands, and the session closes the older connection.
     "hello": {
         "role": str, "version": int, "token": str, "run": int, "pid": int, "ppid": int,
         "python": list, "executable": str, "argv": list, "spawned": str,
@@ -244,6 +251,12 @@ def decode(line, messages):
         if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             raise ProtocolError("%s: %r is %.60r" % (kind, name, value))
     return message
+
+
+def decode_environment(text):
+    # type: (str) -> dict
+    """The value of ONSAVE_AGENT, checked against AGENT_ENVIRONMENT. Raises ProtocolError."""
+    return decode(b'{"type":"agent",' + text.encode("utf-8").lstrip()[1:], _ENVIRONMENT)
 
 
 def digest(data):

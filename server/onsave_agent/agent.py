@@ -1,0 +1,76 @@
+"""Everything put in place, in the order in which it must be: called once, by ``sitecustomize``."""
+
+import atexit
+import sys
+
+from onsave_agent import environment, files, hooks, imports, modules, paths, protocol, reports
+from onsave_agent.client import Channel
+
+#: Answers to the session's messages: type → (module, function), imported when first asked for.
+#: A function takes the message and returns the reply, or None, or a callable that is asked again
+#: every few milliseconds until it returns the reply.
+_ANSWERS = {
+    "check": ("check", "check"),
+    "drain": ("drain", "drain"),
+    "patch": ("patch", "handle"),
+    "resume": ("snapshot", "resume"),
+    "discard": ("snapshot", "discard"),
+}
+
+channel = None  # type: Channel | None
+
+
+def start(text):
+    # type: (str) -> None
+    """Begin to observe this process; ``text`` is the value of ONSAVE_AGENT.
+
+    Raises where that is malformed or the session cannot be reached; nothing is in place then.
+    """
+    global channel
+    settings = protocol.decode_environment(text)
+    environment.restore(settings)
+    paths.configure(settings)
+    connection = Channel(settings, answer)
+    if not connection.open("exec"):
+        return
+    channel = connection
+    reports.begin(connection)
+    imports.install()
+    files.install(settings)
+    environment.install()
+    hooks.install()
+    atexit.register(_at_exit)
+
+
+def answer(message):
+    # type: (dict[str, object]) -> object
+    """What the session's ``message`` is answered with; runs on the agent's own thread."""
+    kind = str(message["type"])
+    if kind == "sync":
+        modules.reconcile()
+        reports.flush()
+        return {"type": "synced", "id": message["id"]}
+    where = _ANSWERS.get(kind)
+    if where is None:
+        return None
+    return getattr(hooks.load(where[0]), where[1])(message)
+
+
+def _at_exit():
+    # type: () -> None
+    try:
+        crash = sys.modules.get("onsave_agent.crash")
+        if crash is None and _died():
+            crash = hooks.load("crash")  # type: ignore[assignment]
+        if crash is not None:
+            crash.at_exit()
+        modules.reconcile()
+        reports.flush()
+    except Exception:
+        pass
+
+
+def _died():
+    # type: () -> bool
+    """Whether an uncaught exception ended the main thread."""
+    return getattr(sys, "last_value", None) is not None

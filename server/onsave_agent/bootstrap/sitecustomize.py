@@ -1,0 +1,54 @@
+"""The way in: ``site`` imports this because the session put its folder in front of PYTHONPATH.
+
+What the app must find is what it would have found without us: its own PYTHONPATH in
+``os.environ``, a ``sys.path`` without this folder, and its own ``sitecustomize``, or none.
+"""
+
+
+def _restore_path(os, sys, folder):
+    # type: (object, object, str) -> None
+    """Take this folder out of sys.path."""
+    sys.path[:] = [entry for entry in sys.path if entry != folder]  # type: ignore[attr-defined]
+    sys.path_importer_cache.pop(folder, None)  # type: ignore[attr-defined]
+
+
+def _start():
+    # type: () -> None
+    import os
+    import sys
+
+    folder = os.path.dirname(os.path.abspath(__file__))
+    _restore_path(os, sys, folder)
+    text = os.environ.get("ONSAVE_AGENT")
+    if text is None:
+        return
+    here = os.path.dirname(folder)
+    # Our bytecode is cached even where the app's is not: start-up time depends on it.
+    wrote_no_bytecode = sys.dont_write_bytecode
+    sys.dont_write_bytecode = False
+    try:
+        package = sys.modules.get("onsave_agent")
+        if package is None:
+            # A package made by hand needs no entry in sys.path.
+            package = type(sys)("onsave_agent")
+            package.__path__ = [here]
+            package.__file__ = os.path.join(here, "__init__.py")
+            sys.modules["onsave_agent"] = package
+        from onsave_agent import agent
+
+        agent.start(text)
+    finally:
+        sys.dont_write_bytecode = wrote_no_bytecode
+
+
+try:
+    _start()
+except Exception:
+    # Never a word, never a failure: without an agent the app is merely unobserved.
+    pass
+
+# The app's own sitecustomize, or the very ImportError that `site` would see without us.
+import sys  # noqa: E402
+
+sys.modules.pop("sitecustomize", None)
+import sitecustomize  # noqa: E402, F401

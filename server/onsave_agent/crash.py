@@ -1,0 +1,6 @@
+"""Uncaught exceptions, as data."""
+
+
+def after_threading(module):
+    # type: (object) -> None
+    pass

@@ -1,0 +1,151 @@
+"""The app sees its own environment, and its Python children get the agent nevertheless.
+
+The C environment keeps our PYTHONPATH, which ``os.environ`` does not show: a child that is started
+with the environment as it is has the agent. A child that is given a copy of ``os.environ`` still
+has ONSAVE_AGENT in it, and here our folder is put back. One that is given an environment without
+ONSAVE_AGENT stays without us.
+"""
+
+import os
+
+from onsave_agent.protocol import ENVIRONMENT_KEY
+
+_KEY = ENVIRONMENT_KEY.encode() + b"="
+_PATH = b"PYTHONPATH="
+
+_bootstrap = b""
+_original = None  # type: str | None
+
+
+def restore(settings):
+    # type: (dict[str, object]) -> None
+    """Show the app its own PYTHONPATH, and leave the C environment as it is."""
+    global _bootstrap, _original
+    _bootstrap = os.fsencode(str(settings["bootstrap"]))
+    _original = settings["pythonpath"]  # type: ignore[assignment]
+    data = os.environ._data  # type: ignore[attr-defined]
+    if _original is None:
+        data.pop(b"PYTHONPATH", None)
+    else:
+        data[b"PYTHONPATH"] = os.fsencode(_original)
+
+
+def install():
+    # type: () -> None
+    """Put our folder back into what os.exec* and os.posix_spawn* are given."""
+    for name in ("execve", "posix_spawn", "posix_spawnp"):
+        original = getattr(os, name, None)
+        if original is not None:
+            setattr(os, name, _with_mapping(original))
+    os.execv = _execv(os.execv, os.execve)
+
+
+def after_subprocess(module):
+    # type: (object) -> None
+    """``fork_exec`` as subprocess sees it: its sixth argument is a list of b"KEY=value", or None."""
+    if hasattr(module, "_fork_exec"):  # 3.11 and newer
+        module._fork_exec = _with_list(module._fork_exec)  # type: ignore[attr-defined]
+    else:
+        module._posixsubprocess = _Posixsubprocess(  # type: ignore[attr-defined]
+            module._posixsubprocess  # type: ignore[attr-defined]
+        )
+
+
+class _Posixsubprocess:
+    """What subprocess sees as the module ``_posixsubprocess`` before Python 3.11."""
+
+    def __init__(self, module):
+        # type: (object) -> None
+        self.fork_exec = _with_list(module.fork_exec)  # type: ignore[attr-defined]
+
+
+def _is_hidden():
+    # type: () -> bool
+    """Whether the C environment has our folder no more: the app has set PYTHONPATH itself."""
+    return os.environ.get("PYTHONPATH") != _original
+
+
+def _with_list(fork_exec):
+    # type: (object) -> object
+    def wrapper(*arguments):
+        # type: (*object) -> object
+        try:
+            variables = arguments[5]
+            if variables is None and _is_hidden():
+                variables = [
+                    key + b"=" + value
+                    for key, value in os.environ._data.items()  # type: ignore[attr-defined]
+                ]
+            if variables is not None:
+                mended = _mended(variables)  # type: ignore[arg-type]
+                arguments = arguments[:5] + (mended,) + arguments[6:]
+        except Exception:
+            pass
+        return fork_exec(*arguments)  # type: ignore[operator]
+
+    return wrapper
+
+
+def _mended(variables):
+    # type: (list[bytes]) -> list[bytes]
+    if not any(variable.startswith(_KEY) for variable in variables):
+        return variables
+    for at, variable in enumerate(variables):
+        if variable.startswith(_PATH):
+            value = _prefixed(variable[len(_PATH):])
+            return variables[:at] + [_PATH + value] + variables[at + 1:]
+    return list(variables) + [_PATH + _bootstrap]
+
+
+def _prefixed(value):
+    # type: (bytes) -> bytes
+    if _bootstrap in value.split(b":"):
+        return value
+    return _bootstrap + b":" + value if value else _bootstrap
+
+
+def _mended_mapping(environ):
+    # type: (object) -> object
+    """The same for a mapping of str or bytes, as os.execve and os.posix_spawn take it."""
+    values = dict(environ)  # type: ignore[call-overload]
+    if ENVIRONMENT_KEY in values or ENVIRONMENT_KEY.encode() in values:
+        key = b"PYTHONPATH" if b"PYTHONPATH" in values else "PYTHONPATH"
+        value = _prefixed(os.fsencode(values.get(key, b"")))
+        values[key] = os.fsdecode(value) if isinstance(key, str) else value
+    return values
+
+
+def _with_mapping(original):
+    # type: (object) -> object
+    def wrapper(path, arguments, environ, *rest, **options):
+        # type: (object, object, object, *object, **object) -> object
+        try:
+            environ = _mended_mapping(environ)
+        except Exception:
+            pass
+        return original(path, arguments, environ, *rest, **options)  # type: ignore[operator]
+
+    _resemble(wrapper, original)
+    return wrapper
+
+
+def _execv(execv, execve):
+    # type: (object, object) -> object
+    def wrapper(path, arguments):
+        # type: (object, object) -> object
+        if _is_hidden():
+            return execve(path, arguments, os.environ)  # type: ignore[operator]
+        return execv(path, arguments)  # type: ignore[operator]
+
+    _resemble(wrapper, execv)
+    return wrapper
+
+
+def _resemble(wrapper, original):
+    # type: (object, object) -> None
+    for name in ("__name__", "__qualname__", "__doc__", "__module__", "__text_signature__"):
+        try:
+            setattr(wrapper, name, getattr(original, name))
+        except (AttributeError, TypeError):
+            pass
+    wrapper.__wrapped__ = original  # type: ignore[attr-defined]

@@ -1,0 +1,207 @@
+"""Which modules are loaded, from which bytes.
+
+The import system's own ``SourceFileLoader.get_code`` is left alone; the pieces that it calls for a
+project's module are ours. ``path_stats`` reads the source, once, and digests it; ``get_data``
+hands over a cached .pyc only where that cannot be stale, and else the very bytes that were
+digested; ``_cache_bytecode`` writes only what it could be trusted to read again.
+
+What the two functions look like that can stand in a traceback (``get_data``, ``exec_module``) is the
+import system's own: file name, function name and line numbers, so that Python strips their frames
+as it does its own, and where it does not, prints what it would have printed.
+"""
+
+import _imp
+import importlib._bootstrap as _bootstrap  # type: ignore[import-not-found]
+import importlib._bootstrap_external as _external  # type: ignore[import-not-found]
+import os
+import sys
+from _io import FileIO
+from _thread import get_ident
+from time import time
+
+from onsave_agent import hooks, modules, paths, reports
+
+_Loader = _external.SourceFileLoader
+_GET_CODE = _external.SourceLoader.get_code.__code__
+_real_path_stats = _Loader.path_stats
+_real_cache_bytecode = _Loader._cache_bytecode
+
+#: thread → the source that get_code is at work on: (path, bytes, mtime, when it was read)
+_reading = {}  # type: dict[int, tuple[str, bytes, float, float]]
+
+_GET_DATA = '''
+def get_data(self, path):
+    data = agent_data(self, path)
+    if data is not None: return data
+    with _io.open_code(str(path)) as file:
+        return file.read()
+'''
+
+_EXEC_MODULE = '''
+def exec_module(self, module):
+
+    code = self.get_code(module.__name__)
+    if code is None:
+        raise ImportError('cannot load module %r when get_code() returns None' % module.__name__)
+    agent_entered(self)
+    try: _call_with_frames_removed(exec, code, module.__dict__)
+    except BaseException as error: agent_failed(self, error); raise
+    agent_executed(self, module)
+'''
+
+
+def install():
+    # type: () -> None
+    """Observe all imports from now on, and report those that came before, and the script."""
+    _report_script()
+    _Loader.path_stats = _path_stats
+    _Loader._cache_bytecode = _cache_bytecode
+    _Loader.get_data = _in_the_place_of(
+        _external.FileLoader.get_data,
+        _GET_DATA,
+        {"agent_data": _data, "_io": _external._io},
+    )
+    _Loader.exec_module = _in_the_place_of(
+        _external._LoaderBasics.exec_module,
+        _EXEC_MODULE,
+        {
+            "agent_entered": _entered,
+            "agent_failed": _failed,
+            "agent_executed": _executed,
+            "_call_with_frames_removed": _bootstrap._call_with_frames_removed,
+        },
+    )
+    sys.meta_path.append(modules.LookedForInVain())
+    modules.reconcile()
+
+
+def _in_the_place_of(original, source, names):
+    # type: (object, str, dict[str, object]) -> object
+    """The function in ``source``, on the same lines of the same file as ``original``."""
+    first = original.__code__.co_firstlineno  # type: ignore[attr-defined]
+    padded = "\n" * (first - 2) + source
+    exec(compile(padded, original.__code__.co_filename, "exec"), names)  # type: ignore
+    function = names[original.__name__]  # type: ignore[attr-defined]
+    function.__module__ = original.__module__  # type: ignore[attr-defined]
+    function.__qualname__ = original.__qualname__  # type: ignore[attr-defined]
+    function.__doc__ = original.__doc__
+    return function
+
+
+def _report_script():
+    # type: () -> None
+    """Digest the script before the interpreter reads it: in doubt the digest is the older."""
+    path = paths.script()
+    if path is None:
+        return
+    path = paths.real(os.path.abspath(path))
+    if os.path.isdir(path):
+        return  # Its __main__.py comes through the import system.
+    reports.loaded(path, reports.digest_of_file(path), "main", "__main__")
+
+
+# --- what get_code calls ------------------------------------------------------------------------
+
+
+def _path_stats(self, path):
+    # type: (object, str) -> dict[str, object]
+    """Return the metadata for the path."""
+    frame = sys._getframe(1)
+    if frame.f_code is not _GET_CODE:
+        return _real_path_stats(self, path)  # type: ignore[no-any-return]
+    _reading.pop(get_ident(), None)
+    try:
+        real = paths.real(path)
+        caller = frame.f_back
+        kind, name = "module", self.name  # type: ignore[attr-defined]
+        if caller is not None and caller.f_globals.get("__name__") == "runpy":
+            kind, name = "main", "__main__"
+        if paths.is_library(real):
+            reports.loaded(real, None, kind, name, reports.place(caller))
+            return _real_path_stats(self, path)  # type: ignore[no-any-return]
+        read = time()
+        with FileIO(path) as file:
+            status = os.fstat(file.fileno())
+            data = file.readall()
+        reports.loaded(real, reports.digest(data), kind, name, reports.place(caller))
+        _reading[get_ident()] = (path, data, status.st_mtime, read)
+        return {"mtime": status.st_mtime, "size": len(data)}
+    except OSError:
+        raise
+    except Exception:
+        return _real_path_stats(self, path)  # type: ignore[no-any-return]
+
+
+def _data(self, path):
+    # type: (object, str) -> bytes | None
+    """What get_data is to return where it is called by get_code for a project's module."""
+    if sys._getframe(2).f_code is not _GET_CODE:
+        hooks.resource_read(path)
+        return None
+    reading = _reading.get(get_ident())
+    if reading is None:
+        return None
+    source, data, mtime, _read = reading
+    if path == source:
+        return data
+    with FileIO(path) as file:
+        status = os.fstat(file.fileno())
+        cached = file.readall()
+    if not _trusted(cached, status.st_mtime, mtime):
+        raise OSError("onsave: this cache may be stale")  # get_code takes the source instead
+    return cached
+
+
+def _trusted(cached, written, mtime):
+    # type: (bytes, float, float) -> bool
+    """Whether a .pyc, ``written`` then, must be of a source with that ``mtime`` if it says so.
+
+    It only knows whole seconds. One of bytes that were replaced within the second can have been
+    written in that second, or, as compiling takes a while, at the beginning of the next.
+    """
+    flags = int.from_bytes(cached[4:8], "little")
+    if flags & 1:  # Validated by a hash of the source, if it is validated at all: PEP 552.
+        policy = _imp.check_hash_based_pycs
+        return policy == "always" or (policy == "default" and bool(flags & 2))
+    return int(written) > int(mtime) + 1
+
+
+def _cache_bytecode(self, source_path, bytecode_path, data):
+    # type: (object, str, str, bytes) -> object
+    reading = _reading.get(get_ident())
+    if reading is not None and reading[0] == source_path:
+        _source, _data_, mtime, read = reading
+        if not int.from_bytes(data[4:8], "little") & 1 and not int(read) > int(mtime) + 1:
+            return None  # It could not be trusted: the next run writes it.
+    return _real_cache_bytecode(self, source_path, bytecode_path, data)
+
+
+# --- around the execution of a module -----------------------------------------------------------
+
+
+def _entered(loader):
+    # type: (object) -> None
+    _reading.pop(get_ident(), None)
+    if reports.urgent:
+        try:
+            modules.reconcile_tail()
+            reports.flush()
+        except Exception:
+            pass
+
+
+def _failed(loader, error):
+    # type: (object, BaseException) -> None
+    _reading.pop(get_ident(), None)
+    try:
+        if isinstance(error, Exception) and not paths.is_library(paths.real(loader.path)):  # type: ignore
+            hooks.import_failed(error)
+    except Exception:
+        pass
+
+
+def _executed(loader, module):
+    # type: (object, object) -> None
+    name = module.__name__  # type: ignore[attr-defined]
+    if name in hooks.AFTER:
+        hooks.run(name, module)

@@ -1,0 +1,126 @@
+"""What stands in ``sys.modules`` but did not come through the source loader, and what was not found.
+
+Extension modules, zip archives, sourceless files, ``__main__`` and ``__mp_main__``, modules that
+were entered by hand.
+"""
+
+import sys
+from types import ModuleType
+
+from onsave_agent import paths, reports
+
+_EXTENSION = (".so", ".pyd", ".dll", ".dylib")
+_BYTECODE = (".pyc", ".pyo")
+#: More than this many failed searches are not reported: no honest program has them.
+_MOST_MISSING = 5000
+
+_seen = {}  # type: dict[str, int]
+_missing = set()  # type: set[tuple[str, str]]
+_namespace = ModuleType.__dict__["__dict__"].__get__
+
+
+def reconcile():
+    # type: () -> None
+    """Compare all of sys.modules with what was reported."""
+    for name, module in list(sys.modules.items()):
+        if _seen.get(name) != id(module):
+            _look_at(name, module)
+
+
+def reconcile_tail():
+    # type: () -> None
+    """The same for the newest entries: cheap, and complete unless modules were deleted."""
+    new = len(sys.modules) - len(_seen)
+    if new <= 0:
+        return
+    found = []
+    for name in reversed(list(sys.modules)):
+        if name not in _seen:
+            found.append(name)
+            if len(found) == new:
+                break
+    for name in reversed(found):
+        module = sys.modules.get(name)
+        if module is not None:
+            _look_at(name, module)
+
+
+def _look_at(name, module):
+    # type: (str, object) -> None
+    _seen[name] = id(module)
+    if name.startswith("onsave_agent"):
+        return
+    try:
+        # Not getattr: a lazy module must stay unloaded.
+        values = _namespace(module)
+    except TypeError:
+        try:
+            values = object.__getattribute__(module, "__dict__")
+        except AttributeError:
+            return
+    try:
+        path = values.get("__file__")
+        if not isinstance(path, str):
+            spec = values.get("__spec__")
+            path = getattr(spec, "origin", None) if getattr(spec, "has_location", 0) else None
+        if isinstance(path, str):
+            _report(name, path)
+    except Exception:
+        pass
+
+
+def _report(name, path):
+    # type: (str, str) -> None
+    import os
+
+    real = paths.real(os.path.abspath(path))
+    main = name in ("__main__", "__mp_main__")
+    if reports.known(real) and not main:
+        return
+    kind = "main" if main else "extension" if real.endswith(_EXTENSION) else "module"
+    if not os.path.exists(real):
+        # A module inside an archive: the nearest path above that exists is the file.
+        archive = real
+        while not os.path.exists(archive):
+            archive = os.path.dirname(archive)
+        if not os.path.isfile(archive):
+            return
+        real = archive
+        if reports.known(real) and not main:
+            return
+    if real.endswith(_BYTECODE):
+        reports.missing(real[:-1], name)
+    digest = None if paths.is_library(real) else reports.late_digest(real)
+    reports.loaded(real, digest, kind, name)
+
+
+class LookedForInVain:
+    """The last finder on sys.meta_path: what comes here, nobody has found.
+
+    Where it could be created in the project, that is reported as missing.
+    """
+
+    def find_spec(self, name, path=None, target=None):
+        # type: (str, object, object) -> None
+        try:
+            last = name.rpartition(".")[2]
+            entries = sys.path if path is None else path
+            for entry in entries:  # type: ignore[attr-defined]
+                if not isinstance(entry, str) or (entry, last) in _missing:
+                    continue
+                if len(_missing) >= _MOST_MISSING:
+                    return
+                _missing.add((entry, last))
+                self._report(entry, last, name)
+        except Exception:
+            pass
+
+    def _report(self, entry, last, name):
+        # type: (str, str, str) -> None
+        import os
+
+        folder = os.path.realpath(entry or ".")
+        if os.path.isdir(folder) and not paths.is_library(folder + "/"):
+            importer = reports.place(sys._getframe(2))
+            reports.missing(os.path.join(folder, last + ".py"), name, importer)
+            reports.missing(os.path.join(folder, last, "__init__.py"), name, importer)

@@ -1,0 +1,171 @@
+"""What of the loaded files was told to the session, and what is still to be told.
+
+Reports are told in batches: at each import of a project module (before it is executed, so that a
+module that hangs or kills the process is known), when many have gathered, at the end, and when the
+session asks.
+"""
+
+import _thread
+import os
+from _io import FileIO
+from stat import S_ISREG
+from time import time
+
+from onsave_agent import paths, protocol
+from onsave_agent.protocol import digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+_STARTED = time()
+_IMPORTLIB = (os.sep + os.path.join("importlib", "__init__.py"), os.sep + "pkgutil.py")
+
+#: More are sent at once; also how many stand in one message, far below 256 KB.
+_MANY = 400
+
+_lock = _thread.RLock()
+_pending = []  # type: list[list[object]]
+_known = {}  # type: dict[str, tuple[object, str]]
+_reread = set()  # type: set[str]
+_wrote = set()  # type: set[str]
+_channel = None  # type: object
+
+#: A project file waits to be told: do so before its code runs.
+urgent = False
+
+
+def begin(channel):
+    # type: (object) -> None
+    global _channel
+    _channel = channel
+
+
+def known(path):
+    # type: (str) -> bool
+    return path in _known
+
+
+def is_code(path):
+    # type: (str) -> bool
+    """Whether ``path`` was loaded as a module or script, whatever its name ends in."""
+    return _known.get(path, (None, ""))[1] in ("module", "main")
+
+
+def loaded(path, digest, kind, module=None, importer=None):
+    # type: (str, str | None, str, str | None, str | None) -> None
+    """The real ``path`` is part of this process; see "loaded" in the protocol."""
+    global urgent
+    before = _known.get(path)
+    if before is not None:
+        if digest is None and kind == before[1]:
+            return  # Nothing new; a digest that is known is the better knowledge.
+        if before == (digest, kind):
+            return
+    if paths.is_ignored(path):
+        return
+    with _lock:
+        _known[path] = (digest, kind)
+        _pending.append([path, digest, kind, module, importer])
+        many = len(_pending) >= _MANY
+    if digest is not None:
+        urgent = True
+    if many:
+        flush()
+
+
+def missing(path, module=None, importer=None):
+    # type: (str, str | None, str | None) -> None
+    """``path`` was looked for in vain."""
+    if path not in _known:
+        loaded(path, protocol.ABSENT, "missing", module, importer)
+
+
+def digest_of_file(path):
+    # type: (str) -> str | None
+    """The digest of the file as it is now; ABSENT where there is none, None where unreadable."""
+    try:
+        with FileIO(path) as file:
+            status = os.fstat(file.fileno())
+            if not S_ISREG(status.st_mode):
+                return None
+            if status.st_size > protocol.MAX_HASHED:
+                return protocol.digest_of_stat(status.st_mtime_ns, status.st_size)
+            return digest(file.readall())
+    except (FileNotFoundError, NotADirectoryError):
+        return protocol.ABSENT
+    except (OSError, ValueError):
+        return None
+
+
+def late_digest(path):
+    # type: (str) -> str | None
+    """The digest of a file that was loaded some time after this process began.
+
+    None where it may have changed since: nobody knows then which bytes were loaded.
+    """
+    try:
+        before = os.stat(path)
+        found = digest_of_file(path)
+        after = os.stat(path)
+    except OSError:
+        return None
+    newest = max(before.st_mtime, before.st_ctime, after.st_mtime, after.st_ctime)
+    return found if newest < _STARTED - 0.05 else None
+
+
+def place(frame):
+    # type: (FrameType | None) -> str | None
+    """"path:line" of the nearest frame that is not of the import system."""
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith("<frozen importlib") and not name.endswith(_IMPORTLIB):
+            if name.startswith("<"):
+                return None
+            return "%s:%d" % (name, frame.f_lineno)
+        frame = frame.f_back
+    return None
+
+
+def reread(path):
+    # type: (str) -> None
+    """``path`` is read anew on each use."""
+    if path not in _reread:
+        _reread.add(path)
+        flush()
+        _channel.send({"type": "reread", "paths": [path]})  # type: ignore[attr-defined]
+
+
+def wrote(path):
+    # type: (str) -> None
+    """The app writes ``path`` itself."""
+    if path not in _wrote:
+        _wrote.add(path)
+        flush()
+        _channel.send({"type": "wrote", "paths": [path]})  # type: ignore[attr-defined]
+
+
+def is_written(path):
+    # type: (str) -> bool
+    return path in _wrote
+
+
+def flush():
+    # type: () -> None
+    """Tell what is still to be told."""
+    global urgent
+    urgent = False
+    while _pending:
+        with _lock:
+            batch = _pending[:_MANY]
+            del _pending[:_MANY]
+        if batch:
+            _channel.send({"type": "loaded", "files": batch})  # type: ignore[attr-defined]
+
+
+def forked():
+    # type: () -> None
+    """In a forked child: what the parent had not yet told is the parent's to tell."""
+    global _lock
+    _lock = _thread.RLock()
+    del _pending[:]
