@@ -318,8 +318,9 @@ def checked(app: App, event: ev.Checked, out: list[do.Effect]) -> None:
     app.held = {result.path: result.problem for result in results if result.problem}
     app.judged = moves.fingerprint(app, run)
     for result in event.results:
-        if result.path not in stale and result.path in app.unjudged:
-            moves.tell(app, out, verdicts.of_unchanged(app, result.path), app.unjudged.pop(result.path))
+        path = result.path
+        if path not in stale and path in app.unjudged:
+            moves.tell(app, out, verdicts.of_unchanged(app, path), app.unjudged.pop(path))
     made = verdicts.of_stale(app, run, results)
     for verdict in made:
         moves.tell(app, out, verdict, app.unjudged.pop(verdict.path, []))

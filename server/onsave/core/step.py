@@ -4,10 +4,10 @@
 counts: no I/O, no clock, no randomness, so that a transcript of events always gives the same
 effects (tests/core/transcripts).
 
-An event is first *noted* (what do we know now? see ``noting``), then, whatever it was, the same questions are
-asked in the same order: is the newest run stale (``_judge``)? is a run wanted, and what stands in
-its way (``_advance``)? has what people see changed (``_announce``)? So no event needs to know what
-it may mean, and none can be forgotten.
+An event is first *noted* (what do we know now? see ``noting``), then, whatever it was, the same
+questions are asked in the same order: is the newest run stale (``_judge``)? is a run wanted, and
+what stands in its way (``_advance``)? has what people see changed (``_announce``)? So no event
+needs to know what it may mean, and none can be forgotten.
 
 The life of one wanted run, ``_advance``'s business::
 
@@ -89,8 +89,9 @@ def _judge(app: App, out: list[do.Effect]) -> None:
         if not stale:
             app.held = {}
             app.judged = None
-            if run.alive and app.wanted and not app.wanted.forced and run.phase is not Phase.STOPPING:
-                app.wanted = None  # undone before it began
+            undone = app.wanted is not None and not app.wanted.forced
+            if undone and run.phase not in (Phase.STOPPING, Phase.GONE):
+                app.wanted = None
         _forget_unjudged(app, run, stale, out)
         return
     if app.judged == moves.fingerprint(app, run):
