@@ -1,4 +1,4 @@
-"""``python -m onsave``."""
+"""``python -m onsave``: the same as ``onsave``."""
 
 import sys
 

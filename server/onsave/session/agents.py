@@ -1,0 +1,355 @@
+"""What agents' messages become, and what is asked of them.
+
+An agent is a peer in one of the app's processes. It speaks for one process of one run; a run has
+as many as it has Python processes. What comes in becomes an event; what the core wants to know is
+asked of all processes of a run, and joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from onsave.core import events as ev
+from onsave.core.model import ABSENT, FailedException, Failure, Frame, Problem
+from onsave.session import compiling, files
+from onsave.session.listeners import Listeners, readable
+from onsave.session.peers import Peer
+from onsave.session.questions import Questions, first_of
+from onsave_agent.protocol import ProtocolError
+
+if TYPE_CHECKING:
+    from onsave.session.session import Session
+
+Message = dict[str, Any]
+
+#: An app that does not answer by then, in seconds, is busy, and its silence is no answer: for a
+#: check a fresh interpreter is asked instead.
+PROMPTLY = 0.3
+#: Compiling takes a while: so many seconds more for each file to be checked.
+PER_FILE = 0.01
+#: A patch that not every process has made by then is refused.
+PATCH_WITHIN = 2.0
+#: How often a debugger that holds the app is asked whether it has let it go.
+ASK_DEBUGGER = 0.5
+
+#: Kinds of loaded paths that are Python source if their name says so.
+_ARCHIVES = (".pyc", ".pyo", ".zip", ".egg", ".whl", ".pyz", ".so", ".pyd")
+
+
+class Agents:
+    def __init__(self, session: Session, listeners: Listeners) -> None:
+        self.questions = Questions(session.loop)
+        self._session = session
+        self._post: Callable[[ev.Event], None] = session.post
+        self._listeners = listeners
+        self._peers: dict[int, dict[int, Peer]] = {}  # run → pid → its agent
+        self._waiting: dict[int, tuple[Peer, int]] = {}  # our id → whose, and its id there
+        self._last_waiting = 0
+        self._executables: dict[int, str] = {}  # run → its interpreter
+        self._told_run: dict[int, int] = {}  # pid → run
+        self.notes: set[str] = set()
+
+    # --- who is there -----------------------------------------------------------------------
+
+    def peers(self, run: int) -> list[Peer]:
+        return list(self._peers.get(run, {}).values())
+
+    def run_of(self, pid: int) -> int | None:
+        """The run that the agent of that process named."""
+        return self._told_run.get(pid)
+
+    def hello(self, peer: Peer, message: Message) -> None:
+        peer.pid, peer.run = message["pid"], message["run"]
+        processes = self._peers.setdefault(peer.run, {})
+        if peer.pid in processes:
+            # The process has executed another program in its place; its old connection closed.
+            self._post(ev.ProcessDown(peer.run, peer.pid))
+        processes[peer.pid] = peer
+        self._told_run[peer.pid] = peer.run
+        self._executables.setdefault(peer.run, message["executable"])
+        forked = message["spawned"] == "fork"
+        self._post(ev.ProcessUp(peer.run, peer.pid, message["ppid"] if forked else None))
+
+    def gone(self, peer: Peer) -> None:
+        self.questions.gone(peer)
+        if self._peers.get(peer.run, {}).get(peer.pid) is peer:
+            del self._peers[peer.run][peer.pid]
+            self._told_run.pop(peer.pid, None)
+            self._post(ev.ProcessDown(peer.run, peer.pid))
+
+    def run_gone(self, run: int) -> None:
+        """No process of the run lives: whoever still holds its connections has no say."""
+        for peer in self.peers(run):
+            peer.close()
+        self._peers.pop(run, None)
+
+    # --- what they say ----------------------------------------------------------------------
+
+    def message(self, peer: Peer, message: Message) -> None:
+        """One message of an agent. Raises ProtocolError."""
+        _HANDLERS[message["type"]](self, peer, message)
+
+    def _loaded(self, peer: Peer, message: Message) -> None:
+        loaded = tuple(_loaded_file(entry) for entry in message["files"])
+        self._session.before_loaded(peer.run, loaded)
+        self._post(ev.FilesLoaded(peer.run, peer.pid, loaded))
+
+    def _reread(self, peer: Peer, message: Message) -> None:
+        self._post(ev.FilesReread(peer.run, _paths(message)))
+
+    def _wrote(self, peer: Peer, message: Message) -> None:
+        self._post(ev.FilesWritten(peer.run, _paths(message)))
+
+    def _bind(self, peer: Peer, message: Message) -> None:
+        fd = self._listeners.take(
+            peer.run, message["family"], message["kind"], message["address"]
+        )
+        answer = {"type": "bound", "id": message["id"], "held": fd is not None}
+        peer.send(answer, () if fd is None else (fd,))
+
+    def _listening(self, peer: Peer, message: Message) -> None:
+        fd = peer.take_fd() if message["held"] else None
+        held = fd is not None and self._listeners.hold(
+            peer.run, message["family"], message["kind"], message["requested"], fd
+        )
+        address = readable(message["family"], message["address"])
+        self._post(ev.Listening(peer.run, peer.pid, address, held))
+
+    def _wait(self, peer: Peer, message: Message) -> None:
+        self._last_waiting += 1
+        self._waiting[self._last_waiting] = (peer, message["id"])
+        address = readable(0, message["address"])
+        self._post(ev.Waiting(peer.run, peer.pid, self._last_waiting, address))
+
+    def _failed(self, peer: Peer, message: Message) -> None:
+        self._post(ev.Failed(peer.run, peer.pid, _failure(message)))
+
+    def _note(self, peer: Peer, message: Message) -> None:
+        if message["text"] not in self.notes:
+            self.notes.add(message["text"])
+            self._session.log("info", message["text"])
+
+    def _answer(self, peer: Peer, message: Message) -> None:
+        self.questions.answered(peer, message)
+
+    # --- what they are asked ----------------------------------------------------------------
+
+    def _ask(self, run: int, message: Message, seconds: float, done: Any) -> None:
+        self.questions.ask(dict.fromkeys(self.peers(run), message), seconds, done)
+
+    def release(self, ids: Sequence[int]) -> None:
+        for number in ids:
+            peer, theirs = self._waiting.pop(number, (None, 0))
+            if peer is not None:
+                peer.send({"type": "release", "id": theirs})
+
+    def sync(self, number: int, run: int) -> None:
+        self._ask(
+            run, {"type": "sync"}, PROMPTLY, lambda *_: self._post(ev.Synced(number))
+        )
+
+    def drain(self, run: int, seconds: float, done: Callable[[], None]) -> None:
+        message = {"type": "drain", "timeout": seconds}
+        self._ask(run, message, seconds + PROMPTLY, lambda *_: done())
+
+    def await_resumed(self, run: int) -> None:
+        """Post Resumed when no debugger holds the run any more; asks now and then until then."""
+
+        def answered(answers: dict[Peer, Message], _silent: list[Peer]) -> None:
+            if self.peers(run) and any(answer.get("paused") for answer in answers.values()):
+                self._session.loop.after(ASK_DEBUGGER, ask)
+            else:
+                self._post(ev.Resumed(run))
+
+        def ask() -> None:
+            self._ask(run, {"type": "check", "files": []}, PROMPTLY, answered)
+
+        self._session.loop.after(ASK_DEBUGGER, ask)
+
+    def check(self, number: int, run: int, paths: Sequence[str]) -> None:
+        """Compile the sources among ``paths``; digest the others. → Checked."""
+        app = self._session.app
+        loaded = app.runs[run].loaded if run in app.runs else {}
+        sources = [path for path in paths if path in loaded and _is_source(path, loaded[path].kind)]
+        others = [
+            [path, files.digest_of(path, files.known_by_stat(app, path)), None]
+            for path in paths
+            if path not in sources
+        ]
+
+        def finish(results: list[Any], paused: str | None) -> None:
+            made = tuple(self._check_result(run, entry) for entry in [*results, *others])
+            self._post(ev.Checked(number, made, paused))
+
+        asker = run if self.peers(run) else app.serving or run
+        first = first_of(self.peers(asker))
+        messages = {
+            peer: {"type": "check", "files": sources if peer is first else []}
+            for peer in self.peers(asker)
+        }
+
+        def answered(answers: dict[Peer, Message], _silent: list[Peer]) -> None:
+            paused = next((a["paused"] for a in answers.values() if a.get("paused")), None)
+            answer = answers.get(first) if first is not None else None
+            if answer is not None and _covers(answer["results"], sources):
+                finish(answer["results"], paused)
+            elif not sources:
+                finish([], paused)
+            else:
+                self._compile_elsewhere(run, sources, lambda results: finish(results, paused))
+
+        self.questions.ask(messages, PROMPTLY + PER_FILE * len(sources), answered)
+
+    def _compile_elsewhere(
+        self, run: int, sources: Sequence[str], done: Callable[[list[Any]], None]
+    ) -> None:
+        known = self._executables.get(run) or next(iter(self._executables.values()), None)
+        executable = known or self._session.fallback_python()
+
+        def compiled(results: list[Any] | None) -> None:
+            if results is None or not _covers(results, sources):
+                # Nobody can compile them; then the new run itself will tell what is wrong.
+                self._session.log("warning", f"{executable} can't be asked to compile")
+                results = [[path, files.digest_of(path), None] for path in sources]
+            done(results)
+
+        compiling.compile_elsewhere(
+            self._session.loop, executable, sources, self._session.processes.helpers, compiled
+        )
+
+    def _check_result(self, run: int, entry: list[Any]) -> ev.CheckResult:
+        path, digest, error = entry
+        problem = None
+        if error is not None:
+            where = (
+                max(error["line"] - 1, 0),
+                max(error["column"] - 1, 0),
+                max(error["end_line"] - 1, 0),
+                max(error["end_column"] - 1, 0),
+            )
+            problem = Problem(path, where, error["message"], "syntax")
+        app = self._session.app
+        loaded = app.runs[run].loaded.get(path) if run in app.runs else None
+        known = next(iter(loaded.digests.values()), None) if loaded and loaded.digests else None
+        old = self._session.sources.of(known)
+        new = self._session.sources.of(digest) if digest != ABSENT else None
+        if old is not None and new is None:
+            found, content = files.read(path)
+            self._session.sources.keep(found, content)
+            new = self._session.sources.of(digest)
+        return ev.CheckResult(path, digest, problem, old, new)
+
+    def patch(self, number: int, run: int, checked: Sequence[ev.CheckResult]) -> None:
+        """Have every process of the run swap the code of these files. → Patched | Refused."""
+        # Bytes as they are, one character each: the file's own coding is the compiler's affair.
+        contents = [[c.path, c.digest, (c.new or b"").decode("latin-1")] for c in checked]
+
+        def answered(answers: dict[Peer, Message], silent: list[Peer]) -> None:
+            refused = [a for a in answers.values() if a["type"] == "refused"]
+            if refused:
+                self._post(ev.Refused(number, refused[0]["reason"]))
+            elif silent or not answers:
+                self._post(ev.Refused(number, "a process of the app did not answer in time"))
+            else:
+                live = {name for a in answers.values() for name in a.get("live", ())}
+                self._post(ev.Patched(number, tuple(sorted(live))))
+
+        self._ask(run, {"type": "patch", "files": contents}, PATCH_WITHIN, answered)
+
+
+_HANDLERS: dict[str, Callable[[Agents, Peer, Message], None]] = {
+    "loaded": Agents._loaded,
+    "reread": Agents._reread,
+    "wrote": Agents._wrote,
+    "bind": Agents._bind,
+    "listening": Agents._listening,
+    "waiting": Agents._wait,
+    "failed": Agents._failed,
+    "note": Agents._note,
+    **dict.fromkeys(
+        ("synced", "checked", "drained", "patched", "refused", "resumed"), Agents._answer
+    ),
+}
+
+
+# --- the protocol's lists, checked and typed ------------------------------------------------------
+
+
+def _is_source(path: str, kind: str) -> bool:
+    if kind == "main":
+        return not path.endswith(_ARCHIVES)
+    return kind in ("module", "missing", "extra") and path.endswith((".py", ".pyw"))
+
+
+def _covers(results: Any, paths: Sequence[str]) -> bool:
+    return isinstance(results, list) and {entry[0] for entry in results} >= set(paths)
+
+
+def _paths(message: Message) -> tuple[str, ...]:
+    if not all(isinstance(path, str) for path in message["paths"]):
+        raise ProtocolError(f"{message['type']}: paths are to be text")
+    return tuple(message["paths"])
+
+
+def _loaded_file(entry: Any) -> ev.LoadedFile:
+    match entry:
+        case [str(path), str() | None as digest, str(kind), str() | None as module,
+              str() | None as importer]:  # fmt: skip
+            return ev.LoadedFile(path, digest, kind, module, importer)
+    raise ProtocolError(f"loaded: not a file: {entry!r:.80}")
+
+
+def _failure(message: Message) -> Failure:
+    try:
+        chain = tuple(_exception(raised) for raised in message["exceptions"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ProtocolError(f"failed: {type(error).__name__}: {error}") from None
+    return Failure(
+        summary=_summary(chain) or message["text"].strip().rpartition("\n")[2] or "it failed",
+        where=message["where"],
+        text=message["text"],
+        fatal=message["fatal"],
+        exceptions=chain,
+    )
+
+
+def _summary(chain: tuple[FailedException, ...]) -> str:
+    if not chain:
+        return ""
+    raised = chain[0]
+    # A message of many lines belongs into the traceback, which the app has printed.
+    said = raised.message.strip().partition("\n")[0]
+    name = raised.type.rpartition(".")[2]
+    return f"{name}: {said}" if said else name
+
+
+def _exception(raised: Message) -> FailedException:
+    syntax = raised.get("syntax")
+    return FailedException(
+        type=str(raised["type"]),
+        message=str(raised["message"]),
+        relation=raised.get("relation"),
+        frames=tuple(_frame(*frame[:6]) for frame in raised["frames"]),
+        syntax=None if syntax is None else _syntax(*syntax),
+    )
+
+
+def _frame(
+    path: str,
+    line: int,
+    function: str,
+    end_line: int | None = None,
+    column: int | None = None,
+    end_column: int | None = None,
+) -> Frame:
+    return Frame(str(path), int(line), str(function), end_line, column, end_column)
+
+
+def _syntax(
+    path: str, line: int, column: int, end_line: int | None = None, end_column: int | None = None
+) -> tuple[str, int, int, int, int]:
+    end_line = end_line or line
+    if end_column is None or (end_line, end_column) <= (line, column):
+        end_column = column + 1
+    return str(path), int(line), max(int(column), 1), int(end_line), int(end_column)
