@@ -94,6 +94,7 @@ def test_a_module_counts_from_its_import_on(start: Start, app: str) -> None:
     assert session.bump(lazy).reason == "not loaded"
     assert session.identity() == before
     session.eventually(lazy)  # imports it, in one worker at least
+    session.knows(lazy.file)
     session.project.bump(lazy)
     verdict = session.save_one(lazy.file)
     assert verdict.action in ("patch", "restart"), str(verdict)

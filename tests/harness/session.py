@@ -326,6 +326,11 @@ class Session:
         alone = self.sample is None or self.sample.workers == 1
         return int(status["run"]), self.pid() if alone else int(status["pid"])
 
+    def knows(self, name: str | Path) -> None:
+        """Wait until the app's report that it has loaded this file has arrived."""
+        told = lambda: self.request("why", path=self.path(name))["loaded"]
+        until(told, f"{name} is loaded")
+
     # --- the app itself ---------------------------------------------------------------------------
 
     def ask(self, page: str, timeout: float = DEADLINE) -> str:
@@ -377,15 +382,16 @@ class Session:
     def story(self) -> str:
         """What a person debugging a failed test wants to read."""
         log = self.logs / "log.jsonl"
-        tail = log.read_text(errors="replace").splitlines()[-40:] if log.exists() else ["(no log)"]
+        tail = log.read_text(errors="replace").splitlines() if log.exists() else []
+        tail = [line for line in tail if '"FilesLoaded"' not in line][-30:]
         parts = {
             "command": shlex.join(self.command),
             "status": json.dumps(self.status, default=str)[:2000],
             "verdicts": "\n".join(f"{v.path}: {v}" for v in self.verdicts[-20:]),
             "problems": json.dumps(self.problems, default=str)[:2000],
-            "stderr": self.stderr[-6000:],
+            "stderr": self.stderr[-4000:],
             "stdout": self.stdout[-3000:],
-            "log": "\n".join(line[:600] for line in tail),
+            "log": "\n".join(line[:360] for line in tail),
             "server": self.editor.stderr[-3000:] if self.editor else "",
         }
         return "\n".join(f"--- {name}\n{text}" for name, text in parts.items() if text)
