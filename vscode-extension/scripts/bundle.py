@@ -10,6 +10,7 @@ wheels are kept in ``.cache/wheels`` of the repository.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -70,6 +71,14 @@ def main() -> None:
             libs / package,
             ignore=shutil.ignore_patterns("__pycache__", "*.pyc"),
         )
+    # For importlib.metadata: the server tells its version.
+    project = (REPOSITORY / "pyproject.toml").read_text("utf-8")
+    (version,) = re.findall(r'^version = "(.+)"$', project, re.MULTILINE)
+    described = libs / f"onsave-{version}.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: onsave\nVersion: {version}\n", "utf-8"
+    )
     shutil.copy(EXTENSION / "server" / "onsave.py", BUNDLED / "onsave.py")
     size = sum(path.stat().st_size for path in BUNDLED.rglob("*") if path.is_file())
     print(f"bundled: {len(PLATFORMS)} platforms, {size / 1e6:.1f} MB unpacked")

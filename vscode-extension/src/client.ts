@@ -48,6 +48,11 @@ export class Server implements vscode.Disposable {
     return this.enqueue(() => this.end());
   }
 
+  /** Resolves when no start or stop is under way. */
+  idle(): Promise<void> {
+    return this.queue;
+  }
+
   /** The command line before `lsp`, `run …`: with which Python, which onsave. */
   async command(): Promise<string[] | undefined> {
     const own = config.serverCommand();
