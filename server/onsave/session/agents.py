@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onsave.core import events as ev
-from onsave.core.model import ABSENT, FailedException, Failure, Frame, Problem
+from onsave.core.change import order
+from onsave.core.diff import diff
+from onsave.core.model import ABSENT, Evidence, FailedException, Failure, Frame, Problem
 from onsave.session import compiling, files
 from onsave.session.listeners import Listeners, readable
 from onsave.session.peers import Peer
@@ -241,21 +243,63 @@ class Agents:
         return ev.CheckResult(path, digest, problem, old, new)
 
     def patch(self, number: int, run: int, checked: Sequence[ev.CheckResult]) -> None:
-        """Have every process of the run swap the code of these files. → Patched | Refused."""
-        # Bytes as they are, one character each: the file's own coding is the compiler's affair.
-        contents = [[c.path, c.digest, (c.new or b"").decode("latin-1")] for c in checked]
+        """Have every process of the run swap the code of these files. → Patched | Refused.
+
+        An app of one process does it in one go. Of several, all prove first that they can, so that
+        none is patched where another refuses.
+        """
+        app = self._session.app
+        loaded = app.runs[run].loaded
+        orders = [
+            order(
+                c.path, c.old, c.new, diff(c.old, c.new, path=c.path),
+                module=loaded[c.path].module, hot=app.options.hot,
+            )
+            for c in checked
+            if c.old is not None and c.new is not None
+        ]  # fmt: skip
+        if len(self.peers(run)) == 1:
+            self._patch_phase(number, run, "now", orders, lambda a: self._patched(number, a))
+            return
+
+        def prepared(answers: list[Message]) -> None:
+            refusal = _refusal(answers)
+            if refusal is None:
+                self._patch_phase(number, run, "commit", [], lambda a: self._patched(number, a))
+            else:
+                self._patch_phase(number, run, "abort", [], lambda _: None)
+                self._post(ev.Refused(number, *refusal))
+
+        self._patch_phase(number, run, "prepare", orders, prepared)
+
+    def recheck(self, number: int, run: int) -> None:
+        """Does anything still run an old body after patch ``number``? → Patched | Refused."""
+        self._patch_phase(number, run, "recheck", [], lambda a: self._patched(number, a))
+
+    def _patch_phase(
+        self,
+        number: int,
+        run: int,
+        phase: str,
+        orders: list[Any],
+        done: Callable[[list[Message]], None],
+    ) -> None:
+        message = {"type": "patch", "phase": phase, "files": orders}
 
         def answered(answers: dict[Peer, Message], silent: list[Peer]) -> None:
-            refused = [a for a in answers.values() if a["type"] == "refused"]
-            if refused:
-                self._post(ev.Refused(number, refused[0]["reason"]))
-            elif silent or not answers:
-                self._post(ev.Refused(number, "a process of the app did not answer in time"))
-            else:
-                live = {name for a in answers.values() for name in a.get("live", ())}
-                self._post(ev.Patched(number, tuple(sorted(live))))
+            nothing = {"type": "refused", "reason": "a process of the app did not answer in time"}
+            done([*answers.values(), *([nothing] if silent or not answers else [])])
 
-        self._ask(run, {"type": "patch", "files": contents}, PATCH_WITHIN, answered)
+        messages = dict.fromkeys(self.peers(run), message)
+        self.questions.ask(messages, PATCH_WITHIN, answered, number)
+
+    def _patched(self, number: int, answers: list[Message]) -> None:
+        refusal = _refusal(answers)
+        if refusal is not None:
+            self._post(ev.Refused(number, *refusal))
+            return
+        live = {_live_in_words(entry) for answer in answers for entry in answer["live"]}
+        self._post(ev.Patched(number, tuple(sorted(live))))
 
 
 _HANDLERS: dict[str, Callable[[Agents, Peer, Message], None]] = {
@@ -298,6 +342,19 @@ def _loaded_file(entry: Any) -> ev.LoadedFile:
               str() | None as importer]:  # fmt: skip
             return ev.LoadedFile(path, digest, kind, module, importer)
     raise ProtocolError(f"loaded: not a file: {entry!r:.80}")
+
+
+def _refusal(answers: list[Message]) -> tuple[str, tuple[Evidence, ...]] | None:
+    """(reason, evidence) of the first process that refuses."""
+    for answer in answers:
+        if answer["type"] == "refused":
+            return answer["reason"], tuple(Evidence(*e) for e in answer.get("evidence", ()))
+    return None
+
+
+def _live_in_words(entry: Any) -> str:
+    path, line, name = entry
+    return f"{name} ({path}:{line})"
 
 
 def _failure(message: Message) -> Failure:

@@ -10,7 +10,7 @@ import glob
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from onsave.config import AppConfig
 from onsave.session import files
@@ -34,6 +34,7 @@ def bootstrap_folder() -> str:
 def inherited() -> dict[str, str]:
     """Our own environment as the user meant it: without what another session put into it."""
     env = dict(os.environ)
+    env.pop(protocol.LIFELINE_KEY, None)
     outer = env.pop(protocol.ENVIRONMENT_KEY, None)
     if outer is not None:
         # We run inside an app of another session. Its agent has put PYTHONPATH right in
@@ -45,6 +46,17 @@ def inherited() -> dict[str, str]:
         if not env["PYTHONPATH"]:
             del env["PYTHONPATH"]
     return env
+
+
+def lifeline() -> BinaryIO | None:
+    """The pipe that closes when the server that started us ends, where one is named."""
+    named = os.environ.get(protocol.LIFELINE_KEY, "")
+    try:
+        fd = int(named)
+        os.set_inheritable(fd, False)
+        return os.fdopen(fd, "rb", buffering=0)
+    except (ValueError, OSError):
+        return None
 
 
 def digests(config: AppConfig) -> Extra:

@@ -110,14 +110,14 @@ class Sources:
     """Contents by digest, the newest few thousand: what ran before an edit, to compare it with."""
 
     def __init__(self) -> None:
-        self._contents: dict[str, bytes] = {}
+        self._contents: dict[str, bytes | None] = {}
 
     def keep(self, digest: str, content: bytes | None) -> None:
-        if content is not None and len(content) <= 1024 * 1024:
-            self._contents.pop(digest, None)
-            self._contents[digest] = content
-            while len(self._contents) > KEPT_SOURCES:
-                del self._contents[next(iter(self._contents))]
+        """content: None where it can't be had any more, so that nobody looks for it again."""
+        self._contents.pop(digest, None)
+        self._contents[digest] = content
+        while len(self._contents) > KEPT_SOURCES:
+            del self._contents[next(iter(self._contents))]
 
     def of(self, digest: str | None) -> bytes | None:
         return None if digest is None else self._contents.get(digest)

@@ -29,12 +29,22 @@ class _Question:
 class Questions:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._ids = itertools.count(1)
+        self._ids = itertools.count(-1, -1)  # the core's own are positive
         self._open: dict[int, _Question] = {}
 
-    def ask(self, messages: Mapping[Peer, Message], seconds: float, done: Done) -> None:
-        """Send each peer its message, with an id added. ``done`` is called exactly once."""
-        number = next(self._ids)
+    def ask(
+        self,
+        messages: Mapping[Peer, Message],
+        seconds: float,
+        done: Done,
+        number: int | None = None,
+    ) -> None:
+        """Send each peer its message, with an id added. ``done`` is called exactly once.
+
+        number: the id, where agents know it again (all phases of a patch have one)
+        """
+        if number is None:
+            number = next(self._ids)
         timer = self._loop.after(seconds, lambda: self._close(number))
         question = self._open[number] = _Question(set(messages), done, timer)
         for peer, message in messages.items():

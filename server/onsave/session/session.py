@@ -28,13 +28,16 @@ from onsave.session import environment, files
 from onsave.session.agents import Agents
 from onsave.session.clients import Clients
 from onsave.session.listeners import Listeners
-from onsave.session.loop import Loop, Timer
+from onsave.session.loop import READ, Loop, Timer
 from onsave.session.peers import Control, Message, Peer
 from onsave.session.platform import here
 from onsave.session.process import Processes, SpawnError
 from onsave.session.record import Record
 from onsave.session.settling import Settling
 from onsave.session.terminal import Terminal
+
+#: So many sources are read before the loop looks at what else there is to do.
+SOURCES_AT_ONCE = 20
 
 
 class Session:
@@ -83,6 +86,7 @@ class Session:
         self._working = False
         self._timers: dict[str, Timer] = {}
         self._started_at: dict[int, float] = {}
+        self._lifeline = environment.lifeline()
         self._base_environment = environment.inherited()
         self._modes: Any = None
         self._guard: tuple[int, int] | None = None
@@ -122,6 +126,7 @@ class Session:
             self._register()
             self._modes = here.terminal_modes()
             self.loop.watch_signals(here.WATCHED_SIGNALS, self._signal)
+            self._hold_on_to_lifeline()
             self.terminal.running(self.command)
             self.post(ev.Begin())
             self.work()
@@ -143,6 +148,18 @@ class Session:
             with contextlib.suppress(OSError):
                 os.unlink(self._control.address)
             raise
+
+    def _hold_on_to_lifeline(self) -> None:
+        """End with the server that started us without a terminal, where one did."""
+        if self._lifeline is None:
+            return
+        end = self._lifeline
+
+        def closed(_events: int) -> None:
+            self.loop.forget(end)
+            self.post(ev.StopAsked())
+
+        self.loop.watch(end, READ, closed)
 
     def _after_the_start(self) -> None:
         """What can wait until the app's interpreter is on its way."""
@@ -358,6 +375,9 @@ class Session:
     def _patch(self, effect: do.Patch) -> None:
         self.agents.patch(effect.id, effect.run, effect.files)
 
+    def _recheck(self, effect: do.Recheck) -> None:
+        self.agents.recheck(effect.id, effect.run)
+
     def _read(self, effect: do.Read) -> None:
         read = [
             (path, files.digest_of(path, files.known_by_stat(self.app, path)))
@@ -393,6 +413,7 @@ class Session:
             run = self.app.runs[effect.run]
             since = self._started_at.get(effect.run, time.monotonic())
             self.ready_ms = round((time.monotonic() - since) * 1000)
+            self._keep_sources()
             self.last_message = f"{effect.what} in {seconds:.2f} s"
             first, self._was_up = not self._was_up, True
             if effect.what == "started" or first:
@@ -404,6 +425,27 @@ class Session:
             self.last_message = f"{effect.what}: {reason}" if reason else effect.what
             self.terminal.outcome(effect, seconds)
         self.clients.status_changed()
+
+    def _keep_sources(self) -> None:
+        """Read, a few at a time while nothing else is to do, the sources that the app runs.
+
+        A later edit is compared with them. One that has changed meanwhile is not kept.
+        """
+        run = self.app.newest_run
+        if run is None:
+            return
+        wanted = [
+            (path, digest)
+            for path, entry in run.loaded.items()
+            if entry.kind in ("module", "main") and path.startswith(self.workspace)
+            for digest in entry.digests.values()
+            if digest is not None and digest not in self.sources
+        ]
+        for path, digest in wanted[:SOURCES_AT_ONCE]:
+            found, content = files.read(path)
+            self.sources.keep(digest, content if found == digest else None)
+        if len(wanted) > SOURCES_AT_ONCE:
+            self.loop.after(0.01, self._keep_sources)
 
     def _seconds_for(self, outcome: do.Outcome) -> float:
         """From the first save that led to it; where none did, from the run's start."""
@@ -443,6 +485,7 @@ _PERFORM: dict[type, Callable[[Session, Any], None]] = {
     do.Sync: Session._sync,
     do.Check: Session._check,
     do.Patch: Session._patch,
+    do.Recheck: Session._recheck,
     do.Read: Session._read,
     do.SetTimer: Session._set_timer,
     do.CancelTimer: Session._cancel_timer,
