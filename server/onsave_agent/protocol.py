@@ -116,8 +116,8 @@ AGENT_MESSAGES = {
     # Answers to every phase of "patch", see there. live: [path, line, qualname] each: calls,
     # generators and coroutines that go on with the body that they began with.
     "patched": {"id": int, "phase": str, "live": list},
-    # evidence: [path, line, message] each: the places that show why.
-    "refused": {"id": int, "reason": str, "evidence": list},
+    # May have evidence: [path, line, message] each: the places that show why.
+    "refused": {"id": int, "reason": str},
     # Answer to "ran": [name, line] each, as co_name and co_firstlineno of the source that runs now
     # have them, of the functions of that file that had run before the process was ready; null
     # where that can't be known, which means all of them.
