@@ -150,7 +150,7 @@ def test_a_deleted_module_is_missed_and_the_old_code_goes_on(start: Start) -> No
     session.until_state("held")
     assert session.pid() == before
     assert session.answers(leaf, "prices-0")
-    assert any("prices" in problem["message"] for problem in session.problems), session.problems
+    session.until(lambda s: any("prices" in p["message"] for p in s.problems), "it is shown")
 
     path.write_text(text.replace("prices-0", "prices-7"))
     session.save_one(leaf.file)

@@ -276,7 +276,7 @@ class Session:
             new = {os.path.realpath(v.path): v for v in session.verdicts[seen:]}
             return [new[path] for path in real] if all(path in new for path in real) else None
 
-        return self.until(told, f"verdicts on {', '.join(names)}")
+        return self.until(told, f"verdicts on {', '.join(map(str, names))}")
 
     def tell(self, *names: str | Path) -> None:
         """Tell of saves and go on: nothing is awaited. For "lsp" and "client"."""

@@ -16,7 +16,6 @@ import sys
 import tempfile
 import textwrap
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Seconds for any one thing, on the slowest machine.
 PATIENCE = 60.0
+#: Seconds until what the session knows is shown in the editor as well.
+MARK_PATIENCE = 10.0
 
 #: The sample app: ``GET /`` answers with a line of everything that it is built from.
 APP = {
@@ -210,9 +211,13 @@ async def _save(editor: ScriptedEditor, folder: Path, url: str, save: Save) -> R
     answered, wrong = await _until_answered(url, save, began)
     state = "held" if save.held else "ready"
     await editor.until(lambda: [s["state"] for s in editor.sessions] == [state], PATIENCE)
+    try:
+        await editor.until(lambda: _marked(editor, path) == save.held, MARK_PATIENCE)
+    except TimeoutError:
+        wrong = f"the editor shows {'no' if save.held else 'a'} problem in {save.file}"
     after = await _ask(f"{url}/pid")
     verdict = editor.last_verdict(path)
-    wrong = wrong or _judge(editor, path, save, verdict, before == after)
+    wrong = wrong or _judge(save, verdict, before == after)
     process = "same" if before == after else "new"
     return Row(save, verdict["action"], verdict["reason"], told, answered, process, wrong)
 
@@ -229,19 +234,19 @@ async def _until_answered(url: str, save: Save, began: float) -> tuple[float, st
         await asyncio.sleep(0.002)
 
 
-def _judge(
-    editor: ScriptedEditor, path: Path, save: Save, verdict: Mapping[str, Any], same: bool
-) -> str:
+def _judge(save: Save, verdict: Mapping[str, Any], same: bool) -> str:
     """What is wrong with how this save went; "" if nothing is."""
     action = verdict["action"]
     if action not in save.actions:
         return f"the verdict was {action} ({verdict['reason']}), not {' or '.join(save.actions)}"
     if (action == "restart" and not save.held) == same:
         return f"the verdict was {action}, but the process is {'the same' if same else 'another'}"
-    marked = bool(editor.diagnostics.get(path.as_uri()))
-    if marked != save.held:
-        return f"the editor shows {'a problem' if marked else 'no problem'} in {save.file}"
     return ""
+
+
+def _marked(editor: ScriptedEditor, path: Path) -> bool:
+    """Whether the editor shows a problem in the file."""
+    return bool(editor.diagnostics.get(path.as_uri()))
 
 
 async def _ask(url: str) -> str:
@@ -252,7 +257,7 @@ async def _ask(url: str) -> str:
 
     try:
         return await asyncio.to_thread(get)
-    except urllib.error.URLError as error:
+    except OSError as error:
         raise DemoError(f"a request failed, and none ever should: {error}") from None
 
 

@@ -31,11 +31,15 @@ class ScriptedEditor:
         self._verdicts: list[tuple[float, dict[str, Any]]] = []
         self._news = asyncio.Event()
         self._client = LanguageClient("onsave demo", "1")
-        self._client.feature(ext.VERDICT)(self._on_verdict)
-        self._client.feature(ext.STATUS)(self._on_status)
-        self._client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)(self._on_diagnostics)
-        self._client.feature(types.WINDOW_LOG_MESSAGE)(lambda params: None)
-        self._client.feature(types.WINDOW_SHOW_MESSAGE)(lambda params: None)
+        # pygls marks handlers by attributes, which bound methods refuse.
+        for method, handler in (
+            (ext.VERDICT, self._on_verdict),
+            (ext.STATUS, self._on_status),
+            (types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS, self._on_diagnostics),
+            (types.WINDOW_LOG_MESSAGE, lambda params: None),
+            (types.WINDOW_SHOW_MESSAGE, lambda params: None),
+        ):
+            self._client.feature(method)(lambda params, handler=handler: handler(params))
 
     async def start(
         self, command: Sequence[str], folder: Path, environment: Mapping[str, str]
@@ -96,7 +100,7 @@ class ScriptedEditor:
         """Leave as an editor does: shutdown, exit."""
         await self._client.shutdown_async(None)
         self._client.exit(None)
-        await self._client.stop()
+        await self._client.stop()  # type: ignore[no-untyped-call]
 
     def _on_verdict(self, params: Any) -> None:
         self._verdicts.append((time.perf_counter(), _plain(params)))
