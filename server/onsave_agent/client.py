@@ -24,6 +24,7 @@ _FORK_PATIENCE = 0.5
 _TICK = 0.01
 #: How long after the end of the stream it is tried whether the session is still there.
 _SETTLE = 0.05
+_FLAGS = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
 #: A session that hangs up on us this often is left alone.
 _RECONNECTS = 3
 
@@ -177,7 +178,7 @@ class Channel:
                         )
                     ]
                 sent = self._socket.sendmsg(  # type: ignore[attr-defined]
-                    [line], ancillary, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
+                    [line], ancillary, _FLAGS
                 )
                 if descriptor is not None:
                     os.close(descriptor)  # type: ignore[arg-type]

@@ -44,8 +44,8 @@ def install(settings):
     if settings["data"] is False:
         return
     opener = _Open()
-    for module in (builtins, io, sys.modules["_io"]):
-        module.open = opener  # type: ignore[attr-defined]
+    # Not _io.open: the import system's own reading goes through it.
+    builtins.open = io.open = opener  # type: ignore[assignment]
 
 
 def ready():
@@ -60,7 +60,7 @@ class _Open:
 
     __slots__ = ()
     __doc__ = _real_open.__doc__
-    __module__ = _real_open.__module__
+    __module__ = "io"  # where pickle looks for what it calls "open"
     __wrapped__ = _real_open
 
     def __call__(self, *arguments, **options):

@@ -4,7 +4,10 @@ Only then, so that an app which never imports it pays nothing: our own modules n
 imported at that moment, too.
 """
 
+import os
 import sys
+
+_HERE = os.path.dirname(__file__)
 
 #: module of the app's → (our module, its function, which takes the module)
 AFTER = {
@@ -72,5 +75,6 @@ def load(name):
             __import__(full)
         finally:
             sys.dont_write_bytecode = wrote_no_bytecode
+            sys.path_importer_cache.pop(_HERE, None)
         module = sys.modules[full]
     return module

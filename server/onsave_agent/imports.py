@@ -10,12 +10,11 @@ import system's own: file name, function name and line numbers, so that Python s
 as it does its own, and where it does not, prints what it would have printed.
 """
 
+import _frozen_importlib as _bootstrap
+import _frozen_importlib_external as _external
 import _imp
-import importlib._bootstrap as _bootstrap  # type: ignore[import-not-found]
-import importlib._bootstrap_external as _external  # type: ignore[import-not-found]
 import os
 import sys
-from _io import FileIO
 from _thread import get_ident
 from time import time
 
@@ -118,12 +117,12 @@ def _path_stats(self, path):
             kind, name = "main", "__main__"
         if paths.is_library(real):
             reports.loaded(real, None, kind, name, reports.place(caller))
+            modules.came_by_import(name)
             return _real_path_stats(self, path)  # type: ignore[no-any-return]
         read = time()
-        with FileIO(path) as file:
-            status = os.fstat(file.fileno())
-            data = file.readall()
+        data, status = reports.read(path)
         reports.loaded(real, reports.digest(data), kind, name, reports.place(caller))
+        modules.came_by_import(name)
         _reading[get_ident()] = (path, data, status.st_mtime, read)
         return {"mtime": status.st_mtime, "size": len(data)}
     except OSError:
@@ -144,9 +143,7 @@ def _data(self, path):
     source, data, mtime, _read = reading
     if path == source:
         return data
-    with FileIO(path) as file:
-        status = os.fstat(file.fileno())
-        cached = file.readall()
+    cached, status = reports.read(path)
     if not _trusted(cached, status.st_mtime, mtime):
         raise OSError("onsave: this cache may be stale")  # get_code takes the source instead
     return cached

@@ -4,8 +4,8 @@ Extension modules, zip archives, sourceless files, ``__main__`` and ``__mp_main_
 were entered by hand.
 """
 
+import os
 import sys
-from types import ModuleType
 
 from onsave_agent import paths, reports
 
@@ -16,7 +16,7 @@ _MOST_MISSING = 5000
 
 _seen = {}  # type: dict[str, int]
 _missing = set()  # type: set[tuple[str, str]]
-_namespace = ModuleType.__dict__["__dict__"].__get__
+_namespace = type(sys).__dict__["__dict__"].__get__
 
 
 def reconcile():
@@ -34,15 +34,26 @@ def reconcile_tail():
     if new <= 0:
         return
     found = []
-    for name in reversed(list(sys.modules)):
-        if name not in _seen:
-            found.append(name)
-            if len(found) == new:
-                break
+    try:
+        for name in reversed(sys.modules):
+            if name not in _seen:
+                found.append(name)
+                if len(found) == new:
+                    break
+    except RuntimeError:
+        pass  # Another thread imports: the rest is seen next time.
     for name in reversed(found):
         module = sys.modules.get(name)
         if module is not None:
             _look_at(name, module)
+
+
+def came_by_import(name):
+    # type: (str) -> None
+    """The module ``name`` is on its way through the source loader, and was reported there."""
+    module = sys.modules.get(name)
+    if module is not None:
+        _seen[name] = id(module)
 
 
 def _look_at(name, module):
@@ -71,8 +82,10 @@ def _look_at(name, module):
 
 def _report(name, path):
     # type: (str, str) -> None
-    import os
-
+    real = paths.standard(path)
+    if real is not None:
+        reports.loaded(real, None, "extension" if real.endswith(_EXTENSION) else "module", name)
+        return
     real = paths.real(os.path.abspath(path))
     main = name in ("__main__", "__mp_main__")
     if reports.known(real) and not main:
@@ -117,8 +130,6 @@ class LookedForInVain:
 
     def _report(self, entry, last, name):
         # type: (str, str, str) -> None
-        import os
-
         folder = os.path.realpath(entry or ".")
         if os.path.isdir(folder) and not paths.is_library(folder + "/"):
             importer = reports.place(sys._getframe(2))

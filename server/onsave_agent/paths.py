@@ -47,6 +47,14 @@ def real(path):
     return os.path.realpath(whole)
 
 
+def standard(path):
+    # type: (str) -> str | None
+    """The real path of a file of the standard library, None for others: no look at the disk."""
+    if path.startswith(_library[0]) and "/site-packages/" not in path and path not in _edited:
+        return _library[1] + path[len(_library[0]):]
+    return None
+
+
 def is_library(path):
     # type: (str) -> bool
     """Whether ``path`` is installed, of the standard library, or ours, and was not edited."""

@@ -81,6 +81,22 @@ def missing(path, module=None, importer=None):
         loaded(path, protocol.ABSENT, "missing", module, importer)
 
 
+def read(path):
+    # type: (str) -> tuple[bytes, os.stat_result]
+    """The bytes of a file, and what was known of it before they were read."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        wanted = status.st_size + 1
+        data = os.read(descriptor, wanted)
+        while len(data) == wanted:  # It grew meanwhile.
+            wanted += 1 << 16
+            data += os.read(descriptor, 1 << 16)
+        return data, status
+    finally:
+        os.close(descriptor)
+
+
 def digest_of_file(path):
     # type: (str) -> str | None
     """The digest of the file as it is now; ABSENT where there is none, None where unreadable."""

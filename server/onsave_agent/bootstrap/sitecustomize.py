@@ -4,21 +4,29 @@ What the app must find is what it would have found without us: its own PYTHONPAT
 ``os.environ``, a ``sys.path`` without this folder, and its own ``sitecustomize``, or none.
 """
 
+import os
+import sys
 
-def _restore_path(os, sys, folder):
-    # type: (object, object, str) -> None
-    """Take this folder out of sys.path."""
-    sys.path[:] = [entry for entry in sys.path if entry != folder]  # type: ignore[attr-defined]
-    sys.path_importer_cache.pop(folder, None)  # type: ignore[attr-defined]
+
+def _restore(folder):
+    # type: (str) -> None
+    """Take this folder out of sys.path and of the PYTHONPATH that the app sees."""
+    sys.path[:] = [entry for entry in sys.path if entry != folder]
+    sys.path_importer_cache.pop(folder, None)
+    # Behind os.environ's back: the C environment keeps it, for children.
+    variables = os.environ._data  # type: ignore[attr-defined]
+    entries = variables.get(b"PYTHONPATH", b"").split(b":")
+    theirs = b":".join(entry for entry in entries if entry != os.fsencode(folder))
+    if theirs:
+        variables[b"PYTHONPATH"] = theirs
+    else:
+        variables.pop(b"PYTHONPATH", None)
 
 
 def _start():
     # type: () -> None
-    import os
-    import sys
-
     folder = os.path.dirname(os.path.abspath(__file__))
-    _restore_path(os, sys, folder)
+    _restore(folder)
     text = os.environ.get("ONSAVE_AGENT")
     if text is None:
         return
@@ -39,6 +47,7 @@ def _start():
         agent.start(text)
     finally:
         sys.dont_write_bytecode = wrote_no_bytecode
+        sys.path_importer_cache.pop(here, None)
 
 
 try:
@@ -48,7 +57,5 @@ except Exception:
     pass
 
 # The app's own sitecustomize, or the very ImportError that `site` would see without us.
-import sys  # noqa: E402
-
 sys.modules.pop("sitecustomize", None)
 import sitecustomize  # noqa: E402, F401

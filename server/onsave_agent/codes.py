@@ -1,0 +1,177 @@
+"""Code objects: compiling a source, finding the functions in it, and which became which."""
+
+import _imp
+
+from onsave_agent import check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
+    from typing import Iterator
+
+_OPTIMIZED = 0x01  # CO_OPTIMIZED: functions, and not modules and class bodies
+_FUTURES = 0xFFF00000  # what ``from __future__ import`` says stands up there
+
+
+class Refused(Exception):
+    """The patch can't be proven right. ``evidence``: [path, line, message] each."""
+
+    def __init__(self, reason, evidence=()):
+        # type: (str, object) -> None
+        super().__init__(reason)
+        self.reason = reason
+        self.evidence = [list(place) for place in evidence]  # type: ignore[attr-defined]
+
+
+def compiled(source, filename):
+    # type: (bytes, str) -> CodeType
+    """The module code of ``source``, as if read from ``filename``. Raises Refused."""
+    # Under a name of ours, whose warnings are silenced: the app has seen them, or will.
+    filters = check._silence()
+    try:
+        code = compile(source, check._NAME, "exec", dont_inherit=True, optimize=-1)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        raise Refused("does not compile: %s" % error) from None
+    finally:
+        if filters is not None:
+            filters.remove(check._FILTER)
+    _imp._fix_co_filename(code, filename)  # type: ignore[attr-defined]
+    return code
+
+
+def inside(code):
+    # type: (CodeType) -> Iterator[CodeType]
+    """All code objects in ``code``, itself first, in the order in which they were compiled."""
+    waiting = [code]
+    kind = type(code)
+    while waiting:
+        code = waiting.pop()
+        yield code
+        waiting.extend([c for c in reversed(code.co_consts) if type(c) is kind])
+
+
+def is_function(code):
+    # type: (CodeType) -> bool
+    """Whether ``code`` is the body of a ``def`` or a lambda: no module, class or comprehension."""
+    name = code.co_name
+    return bool(code.co_flags & _OPTIMIZED) and (name[0] != "<" or name == "<lambda>")
+
+
+def key(code):
+    # type: (CodeType) -> tuple[str, int]
+    return code.co_name, code.co_firstlineno
+
+
+def by_key(module_code):
+    # type: (CodeType) -> dict[tuple[str, int], list[CodeType]]
+    """The functions of a module by name and first line: one each, but for lambdas on one line."""
+    found = {}  # type: dict[tuple[str, int], list[CodeType]]
+    for code in inside(module_code):
+        if is_function(code):
+            found.setdefault(key(code), []).append(code)
+    return found
+
+
+class Pair:
+    """A function of the old source, and what it is in the new one (None: it is gone there)."""
+
+    __slots__ = ("old", "new", "qualname", "state", "hot", "header", "body")
+
+    def __init__(self, old, new, qualname, state, hot=False, header="", body=False):
+        # type: (CodeType, CodeType | None, str, str, bool, str, bool) -> None
+        self.old = old
+        self.new = new
+        self.qualname = qualname
+        self.state = state  # "same" | "changed" | "redefined" | "gone"
+        self.hot = hot
+        self.header = header
+        self.body = body
+
+
+def pairs(old_code, new_code, order):
+    # type: (CodeType, CodeType, dict[str, list[list[object]]]) -> list[Pair]
+    """Every function of the old module code with its successor, as the ``order`` says.
+
+    Raises Refused where the order and the code objects do not agree.
+    """
+    olds, news = by_key(old_code), by_key(new_code)
+    moved = {}  # type: dict[tuple[object, object], list[list[object]]]
+    for entry in order["moved"]:
+        moved.setdefault((entry[1], entry[2]), []).append(entry)
+    gone = {(entry[1], entry[2]): entry[0] for entry in order["gone"]}
+    blocks = sorted(order["blocks"])
+    made = []
+    for where, codes in olds.items():
+        name, line = where
+        entries = moved.get(where, [])
+        if where in gone:
+            names = [gone[where]] + [entry[0] for entry in entries]
+            made += [Pair(code, None, str(names[0]), "gone") for code in codes]
+        elif entries:
+            successors = _successors(entries, codes, news)
+            made += [_pair(*three) for three in zip(codes, successors, entries)]
+        else:
+            delta = _shift(blocks, line)
+            same = news.get((name, line + delta), []) if delta is not None else []
+            if len(same) != len(codes):
+                raise Refused("%s (line %d) cannot be paired with its successor" % where)
+            made += [Pair(old, new, name, "same") for old, new in zip(codes, same)]
+    return made
+
+
+def _successors(entries, codes, news):
+    # type: (list[list[object]], list[CodeType], dict[tuple[str, int], list[CodeType]]) -> list[CodeType]
+    lines = {entry[3] for entry in entries}
+    found = news.get((entries[0][1], entries[0][3]), [])  # type: ignore[call-overload]
+    if len(lines) != 1 or not len(entries) == len(codes) == len(found):
+        raise Refused("%s (line %s): several of the same name on one line" % tuple(entries[0][1:3]))
+    return found  # type: ignore[no-any-return]
+
+
+def _pair(old, new, entry):
+    # type: (CodeType, CodeType, list[object]) -> Pair
+    qualname, _name, _old, _new, state, hot, body, header = entry
+    return Pair(old, new, str(qualname), str(state), bool(hot), str(header), bool(body))
+
+
+def _shift(blocks, line):
+    # type: (list[list[int]], int) -> int | None
+    """By how many lines the text at ``line`` of the old source has moved."""
+    for first, last, delta in blocks:
+        if first <= line <= last:
+            return delta
+    return None
+
+
+def differs(old, new):
+    # type: (CodeType, CodeType) -> str | None
+    """Why functions that run ``old`` can't run ``new`` instead; None if they can.
+
+    CPython itself only compares the number of free variables.
+    """
+    if old.co_freevars != new.co_freevars:
+        return "uses other variables of the functions around it"
+    # What calling gives: a generator, a coroutine …; and nothing but *args and **kwargs besides.
+    if (old.co_flags ^ new.co_flags) & (0x04 | 0x08 | 0x20 | 0x80 | 0x100 | 0x200):
+        return "is called in another way"
+    if _parameters(old) != _parameters(new):
+        return "has other parameters"
+    return None
+
+
+def _parameters(code):
+    # type: (CodeType) -> tuple[object, ...]
+    stars = bool(code.co_flags & 0x04) + bool(code.co_flags & 0x08)
+    count = code.co_argcount + code.co_kwonlyargcount + stars
+    return (
+        code.co_argcount,
+        code.co_posonlyargcount,
+        code.co_kwonlyargcount,
+        code.co_varnames[:count],
+    )
+
+
+def futures(code):
+    # type: (CodeType) -> int
+    """The flags that ``compile`` needs to compile something in the same way as ``code`` was."""
+    return code.co_flags & _FUTURES & ~0x8000000
