@@ -6,8 +6,9 @@ Everything is told by standard messages, so that a bare client misses nothing; o
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ class Report:
 
     def __init__(self, server: OnsaveServer) -> None:
         self._server = server
-        self._problems: dict[Link, list[dict[str, Any]]] = {}
+        self._problems: dict[Link, list[tuple[str, types.Diagnostic]]] = {}  # (URI, …)
         self._published: dict[str, list[types.Diagnostic]] = {}
         self._progress: dict[Link, _Progress] = {}
         self._told_failure: set[Link] = set()
@@ -61,7 +62,7 @@ class Report:
             elif message["state"] == "broken":
                 self._tell_failure(link, message.get("message") or f"{link.name} has failed")
         elif kind == "problems":
-            self._problems[link] = message["problems"]
+            self._problems[link] = self._translate(message["problems"])
             self._publish()
             failures = [each for each in message["problems"] if each.get("kind") == "failure"]
             if failures:
@@ -107,10 +108,31 @@ class Report:
 
     # --- diagnostics ------------------------------------------------------------------------
 
+    def _translate(self, problems: list[dict[str, Any]]) -> list[tuple[str, types.Diagnostic]]:
+        lines_of = functools.cache(to_proto.read_lines)
+        server = self._server
+        return [
+            (
+                server.uri_of(problem["path"]),
+                to_proto.diagnostic(
+                    problem,
+                    server.encoding,
+                    server.uri_of,
+                    lines_of,
+                    server.can.related_information,
+                ),
+            )
+            for problem in problems
+        ]
+
     def _publish(self) -> None:
         """Publish what differs from what was published: of all sessions together, as one set of
         diagnostics for a document replaces the last."""
-        current = self._diagnostics()
+        current: dict[str, list[types.Diagnostic]] = {}
+        for uri, diagnostic in itertools.chain.from_iterable(self._problems.values()):
+            of_document = current.setdefault(uri, [])
+            if diagnostic not in of_document:  # two apps may stumble over one line
+                of_document.append(diagnostic)
         for uri in self._published.keys() | current.keys():
             diagnostics = current.get(uri, [])
             if diagnostics != self._published.get(uri, []):
@@ -118,29 +140,6 @@ class Report:
                     types.PublishDiagnosticsParams(uri, diagnostics)
                 )
         self._published = current
-
-    def _diagnostics(self) -> dict[str, list[types.Diagnostic]]:
-        files: dict[str, Sequence[str]] = {}
-
-        def lines_of(path: str) -> Sequence[str]:
-            if path not in files:
-                files[path] = to_proto.read_lines(path)
-            return files[path]
-
-        found: dict[str, list[types.Diagnostic]] = {}
-        for problems in self._problems.values():
-            for problem in problems:
-                diagnostic = to_proto.diagnostic(
-                    problem,
-                    self._server.encoding,
-                    self._server.uri_of,
-                    lines_of,
-                    self._server.can.related_information,
-                )
-                same_place = found.setdefault(self._server.uri_of(problem["path"]), [])
-                if diagnostic not in same_place:  # two apps may stumble over one line
-                    same_place.append(diagnostic)
-        return found
 
     # --- failures ---------------------------------------------------------------------------
 

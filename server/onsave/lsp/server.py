@@ -102,7 +102,7 @@ class OnsaveServer(LanguageServer):
     @property
     def encoding(self) -> str:
         """"utf-8", "utf-16" or "utf-32", as negotiated."""
-        return str(self.workspace.position_encoding or "utf-16")
+        return types.PositionEncodingKind(self.workspace.position_encoding or "utf-16").value
 
     def uri_of(self, path: str) -> str:
         """The URI of ``path``: where the editor has it open, just as the editor calls it. It may
