@@ -48,7 +48,7 @@ def state(app: App) -> State:
         return State.ENDED if app.ending else State.STARTING
     if app.held:
         return State.HELD if serving else State.BROKEN
-    if app.wanted or app.patching or newest.phase is Phase.STOPPING:
+    if app.wanted or newest.phase is Phase.STOPPING:
         return State.RESTARTING if serving or newest.alive else State.STARTING
     if newest.phase in (Phase.STARTING, Phase.WAITING):
         return State.RESTARTING if newest.beside is not None else State.STARTING

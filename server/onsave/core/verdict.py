@@ -54,7 +54,7 @@ def of_stale(app: App, run: Run, results: Sequence[CheckResult]) -> tuple[Verdic
     """The verdicts on all stale paths together: one transaction, in which the gravest word wins.
 
     A file that does not compile holds all; else one that needs a restart restarts for all; else
-    all are patched. ``app.held`` must be up to date.
+    all are patched. The verdict that decided comes first. ``app.held`` must be up to date.
     """
     if app.held:
         return tuple(_held(app, result.path, run.number) for result in results)
@@ -62,7 +62,7 @@ def of_stale(app: App, run: Run, results: Sequence[CheckResult]) -> tuple[Verdic
     gravest = next((v for v in verdicts if v.action is Action.RESTART), None)
     if gravest is None:
         return tuple(verdicts)
-    return tuple(
+    others = (
         v
         if v.action is not Action.PATCH
         else Verdict(
@@ -73,7 +73,9 @@ def of_stale(app: App, run: Run, results: Sequence[CheckResult]) -> tuple[Verdic
             gravest.evidence,
         )
         for v in verdicts
+        if v is not gravest
     )
+    return (gravest, *others)
 
 
 def of_refused(verdict: Verdict, reason: str, evidence: tuple[Evidence, ...]) -> Verdict:
