@@ -184,7 +184,7 @@ def test_a_closed_terminal_ends_all(scripts: Scripts, terminal: Spawn, mark: str
 
 def test_ctrl_z_and_fg(scripts: Scripts, terminal: Spawn) -> None:
     project = scripts(
-        main="import time\nprint('up', flush=True)\nline = input()\nprint('got', line, flush=True)\n"
+        main="print('up', flush=True)\nline = input()\nprint('got', line, flush=True)\n"
     )
     child = terminal(project, shell=True)
     child.expect_exact("$ ")
