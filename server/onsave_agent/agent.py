@@ -13,6 +13,7 @@ _ANSWERS = {
     "check": ("check", "check"),
     "drain": ("drain", "drain"),
     "patch": ("patch", "handle"),
+    "ran": ("patch", "which_ran"),
     "resume": ("snapshot", "resume"),
     "discard": ("snapshot", "discard"),
 }

@@ -13,7 +13,7 @@ import select
 import sys
 from time import monotonic, sleep
 
-from onsave_agent import lifeline, protocol, reports
+from onsave_agent import lifeline, protocol, ran, reports
 from onsave_agent.paths import command_line
 
 #: Our descriptors stand here and above, out of the way of programs that expect 3, 4, 5.
@@ -411,6 +411,7 @@ class Channel:
         connected = self._socket is not None
         self._clear()
         reports.forked()
+        ran.forked()
         if connected:
             self.open("fork")
 

@@ -2,8 +2,6 @@
 
 import _imp
 
-from onsave_agent import check
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
@@ -26,6 +24,8 @@ class Refused(Exception):
 def compiled(source, filename):
     # type: (bytes, str) -> CodeType
     """The module code of ``source``, as if read from ``filename``. Raises Refused."""
+    from onsave_agent import check
+
     # Under a name of ours, whose warnings are silenced: the app has seen them, or will.
     filters = check._silence()
     try:

@@ -18,7 +18,11 @@ import sys
 from _thread import get_ident
 from time import time
 
-from onsave_agent import hooks, modules, paths, reports
+from onsave_agent import hooks, modules, paths, ran, reports
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
 
 _Loader = _external.SourceFileLoader
 _GET_CODE = _external.SourceLoader.get_code.__code__
@@ -42,7 +46,7 @@ def exec_module(self, module):
     code = self.get_code(module.__name__)
     if code is None:
         raise ImportError('cannot load module %r when get_code() returns None' % module.__name__)
-    agent_entered(self)
+    agent_entered(self, code)
     try: _call_with_frames_removed(exec, code, module.__dict__)
     except BaseException as error: agent_failed(self, error); raise
     agent_executed(self, module)
@@ -52,6 +56,7 @@ def exec_module(self, module):
 def install():
     # type: () -> None
     """Observe all imports from now on, and report those that came before, and the script."""
+    ran.begin()
     _report_script()
     _Loader.path_stats = _path_stats
     _Loader._cache_bytecode = _cache_bytecode
@@ -97,6 +102,7 @@ def _report_script():
     if os.path.isdir(path):
         return  # Its __main__.py comes through the import system.
     reports.loaded(path, reports.digest_of_file(path), "main", "__main__")
+    ran.main_is_next()
 
 
 # --- what get_code calls ------------------------------------------------------------------------
@@ -115,6 +121,7 @@ def _path_stats(self, path):
         kind, name = "module", self.name  # type: ignore[attr-defined]
         if caller is not None and caller.f_globals.get("__name__") == "runpy":
             kind, name = "main", "__main__"
+            ran.main_is_next()
         if paths.is_library(real):
             reports.loaded(real, None, kind, name, reports.place(caller))
             modules.came_by_import(name)
@@ -176,21 +183,24 @@ def _cache_bytecode(self, source_path, bytecode_path, data):
 # --- around the execution of a module -----------------------------------------------------------
 
 
-def _entered(loader):
-    # type: (object) -> None
-    _reading.pop(get_ident(), None)
-    if reports.urgent:
-        try:
+def _entered(loader, code):
+    # type: (object, CodeType) -> None
+    is_project = _reading.pop(get_ident(), None) is not None
+    try:
+        if is_project:
+            ran.entered(code)
+        if reports.urgent:
             modules.reconcile_tail()
             reports.flush()
-        except Exception:
-            pass
+    except Exception:
+        pass
 
 
 def _failed(loader, error):
     # type: (object, BaseException) -> None
     _reading.pop(get_ident(), None)
     try:
+        ran.left(loader.path)  # type: ignore[attr-defined]
         if isinstance(error, Exception) and not paths.is_library(paths.real(loader.path)):  # type: ignore
             hooks.import_failed(error)
     except Exception:
@@ -199,6 +209,7 @@ def _failed(loader, error):
 
 def _executed(loader, module):
     # type: (object, object) -> None
+    ran.left(loader.path)  # type: ignore[attr-defined]
     name = module.__name__  # type: ignore[attr-defined]
     if name in hooks.AFTER:
         hooks.run(name, module)

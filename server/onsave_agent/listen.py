@@ -7,7 +7,7 @@ gone: a run that fails before it could serve never costs the old one.
 
 import os
 
-from onsave_agent import files, modules, reports
+from onsave_agent import files, modules, ran, reports
 
 #: How long the session may take to say whether it holds a socket for an address, in seconds.
 _PATIENCE = 10.0
@@ -162,5 +162,6 @@ def tell(sock, question, inode):
         message["requested"] = _requested.get(inode, question["address"])
         _channel().send(message, number)  # type: ignore[attr-defined]
         files.ready()
+        ran.ready()
     except Exception:
         pass

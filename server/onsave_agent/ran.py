@@ -29,7 +29,7 @@ _before = {}  # type: dict[str, set[tuple[str, int]]]
 _since = {}  # type: dict[str, set[tuple[str, int]]]
 
 _ready = False
-_importing = 0  # how many project modules are being executed
+_importing = []  # type: list[str]  # filenames of project modules that are being executed
 _monitor = None  # type: object  # our tool number, 3.12 and newer
 _counter = None  # type: object  # code → whether it ever ran, 3.9 to 3.11
 _main = ""  # the script's filename: its module code never passes through the import system
@@ -75,18 +75,20 @@ def watch(code):
 def entered(code):
     # type: (CodeType) -> None
     """A project module begins to be executed."""
-    global _importing
-    _importing += 1
+    _importing.append(code.co_filename)
     watch(code)
 
 
-def left():
-    # type: () -> None
-    """A project module has been executed, or has failed."""
-    global _importing
-    _importing = max(_importing - 1, 0)
-    if _ready and not _importing:
-        take()
+def left(filename):
+    # type: (str) -> None
+    """A module has been executed, or has failed: perhaps one of the project's. Never raises."""
+    if filename in _importing:
+        _importing.remove(filename)
+        if _ready and not _importing:
+            try:
+                take()
+            except Exception:
+                pass
 
 
 def ready():

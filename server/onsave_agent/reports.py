@@ -114,6 +114,19 @@ def digest_of_file(path):
         return None
 
 
+def digest_of(path):
+    # type: (str) -> object
+    """What was reported of ``path``: its digest, None where it is not known."""
+    return _known.get(path, (None, ""))[0]
+
+
+def replaced(path, digest):
+    # type: (str, str) -> None
+    """A patch has made the process what it would be with this content of ``path``."""
+    if path in _known:
+        _known[path] = (digest, _known[path][1])
+
+
 def late_digest(path):
     # type: (str) -> str | None
     """The digest of a file that was loaded some time after this process began.
