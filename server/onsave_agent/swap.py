@@ -7,11 +7,11 @@ collector's list of everything is searched, which is complete, as no function es
 tens of milliseconds in a large app.
 """
 
+import builtins
 import functools
 import gc
 import sys
 from collections import deque
-from itertools import repeat
 from types import (
     AsyncGeneratorType,
     CodeType,
@@ -19,7 +19,6 @@ from types import (
     FrameType,
     FunctionType,
     GeneratorType,
-    MethodType,
     ModuleType,
 )
 
@@ -33,6 +32,8 @@ _ATOMS = frozenset(
     [int, str, float, bool, bytes, bytearray, complex, type(None), type(...), CodeType, FrameType,
      ModuleType, range, slice, type(NotImplemented), GeneratorType, CoroutineType]
 )  # fmt: skip
+_BUILTINS = builtins.__dict__
+_TRACKED = 1 << 14  # Py_TPFLAGS_HAVE_GC: the collector knows the instances of such a class
 _class_namespace = type.__dict__["__dict__"].__get__  # not to be led astray by metaclasses
 _GENERATORS = {GeneratorType: "gi", CoroutineType: "cr", AsyncGeneratorType: "ag"}
 
@@ -66,35 +67,23 @@ class Holders:
     def unaccounted(self):
         # type: () -> bool
         """Whether anybody unknown holds one of these code objects, or may hold one."""
-        expected = {}  # type: dict[int, int]
-
-        def count(code):
-            # type: (CodeType) -> None
-            expected[id(code)] = expected.get(id(code), 0) + 1
-
-        parents = {}  # type: dict[int, CodeType]
+        expected = self._expected()
+        alive = {id(code): code for code in self.codes()}
         for module in ran.trees.get(self.filename, ()):
-            for code in codes.inside(module):
-                parents[id(code)] = code
-        for code in [f.__code__ for f in self.functions] + [f.f_code for f in self.frames]:
-            for inner in codes.inside(code):
-                parents[id(inner)] = inner
-        for parent in parents.values():
-            for inner in parent.co_consts:
-                if type(inner) is CodeType:
-                    count(inner)
-        for function in self.functions:
-            count(function.__code__)
-        for frame in self.frames:
-            count(frame.f_code)
-        del parents, parent, module, code, inner, function, frame  # type: ignore # noqa: F821
-        alive = self.codes()
-        while alive:
-            code = alive.pop()
-            # What getrefcount itself and the name here hold.
-            if sys.getrefcount(code) - 2 > expected.get(id(code), 0):
-                return True
-        return False
+            # Those of functions that the namespace knows no more, but a registry might.
+            alive.update((id(c), c) for c in codes.inside(module) if codes.is_function(c))
+        return references(alive, expected)
+
+    def _expected(self):
+        # type: () -> dict[int, int]
+        """How many references to each code object are known of."""
+        holding = [function.__code__ for function in self.functions]
+        holding += [frame.f_code for frame in self.frames]
+        expected = {}  # type: dict[int, int]
+        for code in holding:
+            expected[id(code)] = expected.get(id(code), 0) + 1
+        contain(holding + ran.trees.get(self.filename, []), expected)
+        return expected
 
     def search(self):
         # type: () -> None
@@ -160,8 +149,8 @@ class Holders:
         if kind is FunctionType:
             if thing.__code__.co_filename == self.filename:  # type: ignore[attr-defined]
                 self.functions.append(thing)  # type: ignore[arg-type]
-            found = [thing.__dict__, thing.__defaults__, thing.__kwdefaults__]  # type: ignore
-            return found + list(thing.__closure__ or ())  # type: ignore[attr-defined]
+            seen = thing.__globals__  # type: ignore[attr-defined]
+            return [x for x in gc.get_referents(thing) if x is not seen and x is not _BUILTINS]
         if issubclass(kind, type):
             namespace = _class_namespace(thing)
             if namespace.get("__module__") in names:
@@ -175,6 +164,27 @@ class Holders:
             self.caches.append(thing)
         # The class of an instance is not where its functions are looked for, if it is another's.
         return [x for x in gc.get_referents(thing) if x is not kind]
+
+
+def contain(parents, expected):
+    # type: (list[CodeType], dict[int, int]) -> None
+    """Count each code object in these: its parent holds it as a constant."""
+    every = {id(inner): inner for parent in parents for inner in codes.inside(parent)}
+    for parent in every.values():
+        for inner in parent.co_consts:
+            if type(inner) is CodeType:
+                expected[id(inner)] = expected.get(id(inner), 0) + 1
+
+
+def references(alive, expected):
+    # type: (dict[int, CodeType], dict[int, int]) -> bool
+    """Whether more hold one of these than ``expected``, and nobody but ``alive`` itself."""
+    while alive:
+        code = alive.popitem()[1]
+        # Two: the name here, and the argument of getrefcount.
+        if sys.getrefcount(code) - 2 > expected.get(id(code), 0):
+            return True
+    return False
 
 
 def _frames_in(filename):
@@ -191,22 +201,17 @@ def _frames_in(filename):
     return found
 
 
-def instances(kind, found=None):
-    # type: (type, list[object] | None) -> bool
-    """Whether there is any instance of a class or of one derived from it."""
+def instances(kind):
+    # type: (type) -> list[object] | None
+    """All instances of a class and of those derived from it; None where that can't be known."""
     if gc.get_freeze_count():
         gc.unfreeze()
-    kinds = {kind}
-    waiting = [kind]
-    while waiting:
-        for derived in type.__subclasses__(waiting.pop()):
-            if derived not in kinds:
-                kinds.add(derived)
-                waiting.append(derived)
-    tracked = 1 << 14  # Py_TPFLAGS_HAVE_GC: without it nobody knows the instances
-    if not all(k.__flags__ & tracked for k in kinds):
-        return True
-    return any(type(thing) in kinds for thing in gc.get_referrers(*kinds))
+    kinds = [kind]
+    for known in kinds:
+        kinds.extend(k for k in type.__subclasses__(known) if k not in kinds)
+    if not all(k.__flags__ & _TRACKED for k in kinds):
+        return None
+    return [thing for thing in gc.get_referrers(*kinds) if type(thing) in kinds]
 
 
 def all_at_once(things, names, values):
@@ -216,13 +221,3 @@ def all_at_once(things, names, values):
     The loop is in C from end to end: threads take turns between bytecodes only.
     """
     deque(map(setattr, things, names, values), maxlen=0)
-
-
-def new_codes(functions, successors):
-    # type: (list[FunctionType], list[CodeType]) -> None
-    deque(map(setattr, functions, repeat("__code__"), successors), maxlen=0)
-
-
-def unbound(thing):
-    # type: (object) -> object
-    return thing.__func__ if type(thing) is MethodType else thing  # type: ignore[attr-defined]

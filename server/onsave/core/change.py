@@ -1,0 +1,125 @@
+"""A change of a module, as a value, and what the app's processes are told to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from onsave_agent import protocol
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A function that is in both sources. Lines are those of ``co_firstlineno``, so that name and
+    line find its code object in either. The states:
+
+    "same":      it does what it did
+    "changed":   its body is another one (bodies of functions inside it apart)
+    "redefined": as "changed", or the same body, with other parameters, defaults, annotations or
+                 docstring. ``header`` is its ``def`` line, and has no effects when it is run.
+                 Sound if nobody holds the function but the namespace that it is defined in.
+    """
+
+    qualname: str
+    name: str
+    old_line: int
+    new_line: int
+    state: str = "same"
+    header: str = ""
+    body: bool = True  # redefined only: is the body, or what it is called with, another one?
+
+
+@dataclass(frozen=True)
+class Added:
+    """A new function or method that nothing in the old source mentions."""
+
+    qualname: str
+    name: str
+    new_line: int
+    header: str
+
+
+@dataclass(frozen=True)
+class Import:
+    """A new import. ``name``: what is taken from ``module``; "" for the module itself.
+
+    ``bound`` is the name that it is bound to, ``value`` the module to bind where ``name`` is "".
+    """
+
+    bound: str
+    module: str
+    name: str
+    value: str
+    new_line: int
+
+    @property
+    def what(self) -> tuple[str, str, str, str]:
+        """All but its place."""
+        return self.bound, self.module, self.name, self.value
+
+
+@dataclass(frozen=True)
+class Change:
+    """``kind``:
+
+    "same":      the same code at the same positions
+    "positions": the same code, at other positions or in another layout. Import lists may be sorted
+                 anew, as long as no name in them is bound twice.
+    "bodies":    ``functions`` is what a patch would swap or add; ``added`` and ``imports`` what it
+                 would bind anew
+    "restart":   anything else. ``reason`` is a short phrase, ``line`` the first place in the new
+                 source (1-based, None where there is none).
+    """
+
+    kind: str
+    functions: tuple[str, ...] = ()
+    reason: str = ""
+    line: int | None = None
+    moved: tuple[Moved, ...] = ()
+    #: (qualname, name, old line) of functions inside changed ones that are gone, or are called in
+    #: another way now: none of them may be alive.
+    gone: tuple[tuple[str, str, int], ...] = ()
+    #: (first line, last line, by how many lines it moved) of text that is the same.
+    blocks: tuple[tuple[int, int, int], ...] = ()
+    added: tuple[Added, ...] = ()
+    imports: tuple[Import, ...] = ()
+
+
+def order(
+    path: str,
+    old: bytes,
+    new: bytes,
+    change: Change,
+    *,
+    module: str | None = None,
+    hot: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What the agent is told of one file: an element of the message "patch"'s ``files``.
+
+    ``hot`` are the user's patterns ("shop.pricing:*") for functions that may be patched although
+    they had run before the app was ready.
+    """
+    declared = [p.partition(":")[2] for p in hot if fnmatchcase(module or "", p.partition(":")[0])]
+
+    def is_hot(qualname: str) -> bool:
+        return any(fnmatchcase(qualname, pattern) for pattern in declared)
+
+    return {
+        "path": path,
+        "old_digest": protocol.digest(old),
+        "digest": protocol.digest(new),
+        # Bytes as characters, the one text form that JSON carries and that loses nothing.
+        "old": old.decode("latin-1"),
+        "new": new.decode("latin-1"),
+        "moved": [
+            [m.qualname, m.name, m.old_line, m.new_line, m.state, is_hot(m.qualname), m.body,
+             m.header]
+            for m in change.moved
+        ],
+        "gone": [list(g) for g in change.gone],
+        "blocks": [list(b) for b in change.blocks],
+        "added": [[a.qualname, a.name, a.new_line, a.header] for a in change.added],
+        "imports": [[i.bound, i.module, i.name, i.value, i.new_line] for i in change.imports],
+    }  # fmt: skip

@@ -1,0 +1,196 @@
+"""Who keeps something of a function besides the function itself: its results, or what it looks like.
+
+A function that is given a new body stays the same object, so that whoever calls it is served. But
+what was computed from the old one lives on, and is looked for here.
+"""
+
+import functools
+import gc
+import sys
+from types import CodeType, FunctionType, ModuleType
+
+from onsave_agent import codes, paths, swap
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterable
+
+_LRU = functools._lru_cache_wrapper
+#: Packages whose wrappers hold machine code, or a trace, of all that the function calls.
+_COMPILERS = ("jax", "jaxlib", "numba", "torch", "tensorflow", "triton", "taichi")
+#: Words by which a program looks through a namespace: it would see what a patch adds too late.
+_LOOKING = frozenset(["dir", "vars", "globals", "getmembers", "__dict__", "__subclasses__"])
+_class_namespace = type.__dict__["__dict__"].__get__
+
+
+def results_of(changed, files):
+    # type: (set[str], list[Any]) -> list[object]
+    """The lru_caches that may hold results of functions so named. Raises Refused for compilers.
+
+    Found by name, as all that a cached function may call is known by name only: some may be
+    cleared that need not be, which is what a cache must bear at any time.
+    """
+    caches = []
+    called = None  # type: dict[str, set[str]] | None
+    for thing in _wrappers():
+        function = getattr(thing, "__wrapped__", None) or getattr(thing, "py_func", None)
+        code = getattr(function, "__code__", None)
+        if not isinstance(code, CodeType):
+            continue
+        cached = type(thing) is _LRU
+        if cached and not thing.cache_info().currsize:  # type: ignore[attr-defined]
+            continue
+        if called is None:
+            called = _calls()
+        if _reaches(code, changed, called):
+            if not cached:
+                where = "%s of %s" % (code.co_name, type(thing).__module__.partition(".")[0])
+                raise codes.Refused("%s holds compiled code of it" % where)
+            caches.append(thing)
+    return caches
+
+
+def _wrappers():
+    # type: () -> Iterable[object]
+    """The lru_caches and compiled functions in the project's modules and classes."""
+    compilers = any(name in sys.modules for name in _COMPILERS)
+    for namespace in _namespaces():
+        for value in list(namespace.values()):
+            kind = type(value)
+            if kind is _LRU or (
+                compilers and kind.__module__.partition(".")[0] in _COMPILERS
+            ):
+                yield value
+
+
+def _namespaces():
+    # type: () -> Iterable[dict[str, object]]
+    for module in project_modules():
+        namespace = vars(module)
+        yield namespace
+        name = namespace.get("__name__")
+        for value in list(namespace.values()):
+            if isinstance(value, type):
+                inner = _class_namespace(value)
+                if inner.get("__module__") == name:
+                    yield inner
+
+
+def project_modules():
+    # type: () -> Iterable[ModuleType]
+    for module in list(sys.modules.values()):
+        if isinstance(module, ModuleType):
+            file = vars(module).get("__file__")
+            if type(file) is str and not paths.is_library(file):
+                yield module
+
+
+def _calls():
+    # type: () -> dict[str, set[str]]
+    """Function name → names that it uses, over all of the project."""
+    found = {}  # type: dict[str, set[str]]
+    for namespace in _namespaces():
+        for value in list(namespace.values()):
+            function = getattr(value, "__func__", value)
+            if isinstance(function, property):
+                function = function.fget
+            while function is not None and type(function) is not FunctionType:
+                function = vars(type(function)).get("__wrapped__") and None
+            if function is not None:
+                for code in codes.inside(function.__code__):
+                    found.setdefault(code.co_name, set()).update(code.co_names)
+                    found.setdefault(function.__name__, set()).update(code.co_names)
+    return found
+
+
+def _reaches(code, changed, called):
+    # type: (CodeType, set[str], dict[str, set[str]]) -> bool
+    seen = set()  # type: set[str]
+    waiting = [code.co_name]
+    for inner in codes.inside(code):
+        waiting.extend(inner.co_names)
+        waiting.extend(inner.co_freevars)
+    while waiting:
+        name = waiting.pop()
+        if name in changed:
+            return True
+        if name not in seen:
+            seen.add(name)
+            waiting.extend(called.get(name, ()))
+    return False
+
+
+def cached_in_instances(owner, name):
+    # type: (type, str) -> bool
+    """Whether ``name`` is a cached property of the class that some instance has the value of."""
+    value = _class_namespace(owner).get(name)
+    if "cached" not in type(value).__name__:
+        return False
+    found = swap.instances(owner)
+    return found is None or any(name in getattr(thing, "__dict__", ()) for thing in found)
+
+
+def only_in_namespace(function):
+    # type: (FunctionType) -> bool
+    """Whether nobody holds the function but modules and its class, by name."""
+    if gc.get_freeze_count():
+        gc.unfreeze()
+    for holder in gc.get_referrers(function):
+        kind = type(holder)
+        if kind is dict and _is_namespace(holder, function):
+            continue
+        if kind is list and function in holder and len(holder) < 10000:
+            continue  # ours
+        if kind is tuple or kind.__name__ in ("frame", "list"):
+            continue  # ours
+        return False
+    return True
+
+
+def _is_namespace(holder, function):
+    # type: (dict[str, object], FunctionType) -> bool
+    if "__name__" in holder and sys.modules.get(str(holder["__name__"])) is not None:
+        return vars(sys.modules[str(holder["__name__"])]) is holder
+    return holder.get("__module__") == function.__module__ and "__qualname__" not in holder
+
+
+def why_not_added(modules, owner, qualname, name):
+    # type: (list[ModuleType], type | None, str, str) -> str | None
+    """Why a new function or method can't simply be bound; None if it can."""
+    if owner is None:
+        if "." in qualname:
+            return "its class was not found"
+        if any(name in vars(module) for module in modules):
+            return "its name is used already"
+    else:
+        if type(owner) is not type:
+            return "its class has a metaclass"
+        bases = [kind for kind in owner.__mro__ if kind is not object]
+        if any("__init_subclass__" in _class_namespace(kind) for kind in bases):
+            return "its class is looked through by __init_subclass__"
+        for kind in bases + _derived(owner):
+            if name in _class_namespace(kind):
+                return "%s has that name already" % kind.__name__
+    for module in project_modules():
+        for code in _codes_of(module):
+            if not _LOOKING.isdisjoint(code.co_names):
+                return "%s looks through namespaces" % module.__name__
+    return None
+
+
+def _derived(kind):
+    # type: (type) -> list[type]
+    found = [kind]
+    for known in found:
+        found.extend(k for k in type.__subclasses__(known) if k not in found)
+    return found[1:]
+
+
+def _codes_of(module):
+    # type: (ModuleType) -> Iterable[CodeType]
+    from onsave_agent import ran
+
+    for filename, trees in list(ran.trees.items()):
+        if filename == vars(module).get("__file__"):
+            for tree in trees:
+                yield from codes.inside(tree)

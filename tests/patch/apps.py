@@ -1,0 +1,149 @@
+"""Apps made of a few source files, in a real interpreter of any version, that are edited and asked.
+
+An :class:`App` is the running process; saving goes through ``onsave.core.diff`` and then through the
+agent's own ``patch.handle`` in that process, as it does in a session.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onsave.core.diff import Change, diff, order
+
+HOST = Path(__file__).with_name("host.py")
+
+
+def interpreters() -> list[str]:
+    """All Pythons that the agent is for, found on this machine; at least the one that runs us."""
+    found = {sys.version_info[:2]: sys.executable}
+    for binary in sorted(Path.home().glob(".pyenv/versions/3.*/bin/python")):
+        version = tuple(int(part) for part in binary.parts[-3].split(".")[:2])
+        if version >= (3, 9):
+            found.setdefault(version, str(binary))
+    return [found[version] for version in sorted(found)]
+
+
+def name(python: str) -> str:
+    return python if "versions" not in python else python.split("versions/")[1].split("/")[0]
+
+
+def python_text(text: str) -> bytes:
+    return textwrap.dedent(text).lstrip("\n").encode()
+
+
+class App:
+    """A process that has loaded ``app`` from a folder and is ready."""
+
+    def __init__(
+        self,
+        python: str,
+        folder: Path,
+        files: Mapping[str, str | bytes],
+        *,
+        hot: Sequence[str] = (),
+        start: bool = True,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.hot = hot
+        self.sources: dict[str, bytes] = {}
+        self.patched = 0
+        self._number = 0
+        self.write(files)
+        self.running = dict(self.sources)
+        self.process = subprocess.Popen(
+            [python, str(HOST), str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        if start:
+            self.start()
+
+    def __enter__(self) -> App:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+    def start(self) -> None:
+        self.tell({"do": "start", "import": "app"})
+
+    def write(self, files: Mapping[str, str | bytes]) -> None:
+        for file, text in files.items():
+            path = self.folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.sources[file] = text if isinstance(text, bytes) else python_text(text)
+            path.write_bytes(self.sources[file])
+
+    def tell(self, command: dict[str, Any]) -> Any:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line, f"the app died: {self.process.wait()}"
+        reply = json.loads(line)
+        assert "reply" in reply, reply.get("error")
+        return reply["reply"]
+
+    def ask(self, *questions: str) -> Any:
+        """The repr of what each expression gives in the app; one question, one answer."""
+        answers = self.tell({"do": "ask", "questions": list(questions)})
+        return answers if len(questions) > 1 else answers[0]
+
+    def run(self, code: str) -> None:
+        self.tell({"do": "run", "code": textwrap.dedent(code)})
+
+    def save(self, files: Mapping[str, str | bytes]) -> str:
+        """Save, and patch if that can be. "same", "patched", or why it needs a restart."""
+        reply = self.save_and_tell(files)
+        return str(reply["reason"]) if reply["type"] == "refused" else str(reply["type"])
+
+    def changes(self) -> dict[str, Change]:
+        """What the files' last contents mean to the process as it runs."""
+        return {
+            file: diff(self.running[file], source, path=str(self.folder / file))
+            for file, source in self.sources.items()
+            if file in self.running and self.running[file] != source
+        }
+
+    def save_and_tell(self, files: Mapping[str, str | bytes], phase: str = "now") -> dict[str, Any]:
+        self.write(files)
+        orders = []
+        for file, change in self.changes().items():
+            if change.kind == "restart":
+                return {"type": "refused", "reason": change.reason, "line": change.line}
+            module = file[:-3].replace("/", ".")
+            path = os.path.realpath(self.folder / file)
+            new = self.sources[file]
+            orders.append(
+                order(path, self.running[file], new, change, module=module, hot=self.hot)
+            )
+        if not orders:
+            return {"type": "same"}
+        self._number += 1
+        reply = self.message(phase, orders)
+        if reply["type"] == "patched" and phase == "now":
+            self.running.update(self.sources)
+            self.patched += 1
+        return reply
+
+    def message(self, phase: str, orders: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+        message = {"type": "patch", "id": self._number, "phase": phase, "files": list(orders)}
+        reply = self.tell({"do": "patch", "message": message})
+        assert reply is not None, "patch.handle raised: see stderr"
+        return dict(reply)
