@@ -8,6 +8,7 @@ message of a client is printed on its stdout. Requests are answered with ``ANSWE
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -93,6 +94,8 @@ def main(run_directory: str, name: str, root: str) -> None:
     from onsave.control import RunDirectory, announce
 
     clients: list[socket.socket] = []
+    greeted: list[socket.socket] = []  # editors: they will subscribe, and then are clients
+    news = threading.Condition()
     lock = threading.Lock()
 
     def tell(message: dict[str, Any]) -> None:
@@ -105,6 +108,8 @@ def main(run_directory: str, name: str, root: str) -> None:
                 message = json.loads(line)
                 answer: dict[str, Any] | None = None
                 if message["type"] == "hello":
+                    if message["role"] == "editor":
+                        greeted.append(connection)
                     answer = {"type": "welcome", "version": 1, "name": name, "pid": 1, "root": root}
                 elif message["type"] == "request":
                     answer = {"type": "reply", "id": message["id"],
@@ -112,7 +117,9 @@ def main(run_directory: str, name: str, root: str) -> None:
                 if answer:
                     connection.sendall(json.dumps(answer).encode() + b"\n")
                 if message["type"] == "subscribe":
-                    clients.append(connection)
+                    with news:
+                        clients.append(connection)
+                        news.notify_all()
                 tell(message)
 
     directory = RunDirectory(run_directory)
@@ -124,8 +131,11 @@ def main(run_directory: str, name: str, root: str) -> None:
 
     def speak() -> None:
         for line in sys.stdin:
+            with news:
+                news.wait_for(lambda: len(clients) >= len(greeted))
             for client in clients:
-                client.sendall(line.encode())
+                with contextlib.suppress(OSError):
+                    client.sendall(line.encode())
 
     threading.Thread(target=speak, daemon=True).start()
     tell({"type": "there"})

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException, JsonRpcMethodNotFound
+from pygls.exceptions import JsonRpcException, JsonRpcInternalError, JsonRpcMethodNotFound
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import default_converter
 
@@ -133,9 +133,13 @@ class OnsaveServer(LanguageServer):
         task.add_done_callback(done)
 
     def report_server_error(self, error: BaseException, source: Any) -> None:
-        """To the log. pygls would pop up a window for each."""
+        """To the log; pygls would pop up a window for each. What we decline with a clear answer is
+        no error of ours, and needs no traceback."""
+        expected = isinstance(error, JsonRpcException) and not isinstance(
+            error, JsonRpcInternalError
+        )
         if not isinstance(error, JsonRpcMethodNotFound):
-            log.error("%s", error, exc_info=error)
+            log.error("%s", error or type(error).__name__, exc_info=None if expected else error)
             self.log("error", f"error in the server: {error or type(error).__name__}")
 
     # --- what happens -----------------------------------------------------------------------
