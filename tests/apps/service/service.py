@@ -1,6 +1,7 @@
 """A plain long-running script with threads: ``python service.py --port 8000``."""
 
 import argparse
+import contextlib
 import os
 import threading
 import time
@@ -63,7 +64,8 @@ def main():
     ticker.start()
     server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
     print("listening on port", server.server_address[1], flush=True)
-    server.serve_forever()
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
 
 
 if __name__ == "__main__":
