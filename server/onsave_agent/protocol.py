@@ -97,8 +97,14 @@ AGENT_MESSAGES = {
     "listening": {
         "family": int, "kind": int, "requested": object, "address": object, "held": bool,
     },
+    # A socket listens whose accepting processes have not loaded the app yet (gunicorn's master):
+    # the run is not up, but its socket, whose descriptor rides along, can be held from now on.
+    "holding": {
+        "family": int, "kind": int, "requested": object, "address": object, "held": bool,
+    },
     # The process stands at the point where it would begin to accept (listen, or a prefork worker
-    # after it has loaded the app) and waits for "release".
+    # after it has loaded the app) and waits for "release". Each worker asks for itself, and one
+    # that comes when the run is up already is to be released at once. id is unique in the run.
     "waiting": {"id": int, "address": object},
     # An uncaught exception. where: "main" | "thread" | "task" | "worker" | "import".
     # exceptions: the chain, the last one first, each
@@ -169,6 +175,7 @@ CLIENT_MESSAGES = {
     # answered by one "reply" once all verdicts are known; with "wait": true, once nothing is in
     # flight. Its result:
     #   {"verdicts": [as in "verdict", …],
+    #    "ignored": int (of more than a thousand files, those ignored are only counted),
     #    "concerned": bool (whether any of the files is part of the app),
     #    "status": as in "status", "problems": as in "problems"}
     "saved": {"files": list, "origin": str},

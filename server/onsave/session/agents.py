@@ -62,7 +62,10 @@ class Agents:
         return self._told_run.get(pid)
 
     def hello(self, peer: Peer, message: Message) -> None:
+        """Raises ProtocolError for a process of a run that is over: hung up on, it ends itself."""
         peer.pid, peer.run = message["pid"], message["run"]
+        if not self._session.processes.alive(peer.run):
+            raise ProtocolError(f"run {peer.run} is over")
         processes = self._peers.setdefault(peer.run, {})
         if peer.pid in processes:
             # The process has executed another program in its place; its old connection closed.
@@ -90,7 +93,10 @@ class Agents:
 
     def message(self, peer: Peer, message: Message) -> None:
         """One message of an agent. Raises ProtocolError."""
-        _HANDLERS[message["type"]](self, peer, message)
+        handler = _HANDLERS.get(message["type"])
+        if handler is None:
+            raise ProtocolError(f"{message['type']} is not expected here")
+        handler(self, peer, message)
 
     def _loaded(self, peer: Peer, message: Message) -> None:
         loaded = tuple(_loaded_file(entry) for entry in message["files"])
@@ -312,7 +318,7 @@ _HANDLERS: dict[str, Callable[[Agents, Peer, Message], None]] = {
     "failed": Agents._failed,
     "note": Agents._note,
     **dict.fromkeys(
-        ("synced", "checked", "drained", "patched", "refused", "resumed"), Agents._answer
+        ("synced", "checked", "drained", "patched", "refused", "ran", "resumed"), Agents._answer
     ),
 }
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from onsave.core import events as ev
 from onsave.core.effects import Tell
+from onsave.core.model import Action
 from onsave.core.problems import problems
 from onsave.core.step import state
 from onsave.session import files, messages
@@ -26,19 +27,25 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]
 
+#: Where more files than that were saved at once (a branch switch), those that the app has nothing
+#: to do with are counted, not told one by one: nobody reads a hundred thousand lines.
+MANY = 1000
+
 ORIGINS = ("save", "watched", "command", "rename")
 
 
 @dataclass
 class _Batch:
-    """One "saved" message that wants an answer."""
+    """One "saved" message, until all its verdicts are known."""
 
     peer: Peer
-    id: int
+    id: int | None  # of the answer, where one is wanted
     open: set[str]  # paths without a verdict so far
     wait: bool
     concerned: bool
+    many: bool  # so many files that what is ignored is only counted
     verdicts: list[Message] = field(default_factory=list)
+    ignored: int = 0
 
 
 class Clients:
@@ -107,11 +114,15 @@ class Clients:
             digests.append((path, self._digest(path)))
             if session.app.concerns(path):
                 self.told_at[path] = now
-        if reply is not None:
-            concerned = any(session.app.concerns(path) for path, _digest in digests)
-            paths = {path for path, _digest in digests}
-            wait = message.get("wait") is True
-            self._batches[number] = _Batch(peer, reply, paths, wait, concerned)
+        paths = {path for path, _digest in digests}
+        self._batches[number] = _Batch(
+            peer,
+            reply,
+            paths,
+            wait=message.get("wait") is True,
+            concerned=any(session.app.concerns(path) for path in paths),
+            many=len(paths) > MANY,
+        )
         session.post(ev.Saved(tuple(digests), message["origin"], number))
         session.config_saved({path for path, _digest in digests})
 
@@ -128,15 +139,19 @@ class Clients:
         """A verdict was made: all subscribers hear it, and whoever asked about that save."""
         session = self._session
         verdict = tell.verdict
+        batches = [self._batches[number] for number in tell.batches if number in self._batches]
+        for batch in batches:
+            batch.open.discard(verdict.path)
+            # A file that turned out to be loaded after all, once the app was asked.
+            batch.concerned = batch.concerned or session.app.concerns(verdict.path)
+        if verdict.action is Action.IGNORE and batches and all(batch.many for batch in batches):
+            for batch in batches:
+                batch.ignored += 1
+            return
         message = messages.verdict(session.name, verdict, session.root)
         self.broadcast(message)
-        for number in tell.batches:
-            batch = self._batches.get(number)
-            if batch is not None:
-                batch.verdicts.append(message)
-                batch.open.discard(verdict.path)
-                # A file that turned out to be loaded after all, once the app was asked.
-                batch.concerned = batch.concerned or session.app.concerns(verdict.path)
+        for batch in batches:
+            batch.verdicts.append(message)
 
     def answer_what_is_ready(self) -> None:
         """Answer those whose verdicts are all known, and, once nothing is under way, those who
@@ -147,17 +162,25 @@ class Clients:
                 del self._batches[number]
             elif not batch.open and (quiet or not batch.wait):
                 del self._batches[number]
-                result = {
-                    "verdicts": batch.verdicts,
-                    "concerned": batch.concerned,
-                    "status": self._status(),
-                    "problems": self._problems()["problems"],
-                }
-                batch.peer.send({"type": "reply", "id": batch.id, "result": result})
+                self._answer(batch)
         if quiet:
             waiting, self._waiting = self._waiting, []
             for peer, number in waiting:
                 self._reply(peer, number, self._status())
+
+    def _answer(self, batch: _Batch) -> None:
+        if batch.ignored:
+            text = f"{batch.ignored} of the files just saved change nothing"
+            self.broadcast({"type": "log", "level": "info", "text": text})
+        if batch.id is not None:
+            result = {
+                "verdicts": batch.verdicts,
+                "ignored": batch.ignored,
+                "concerned": batch.concerned,
+                "status": self._status(),
+                "problems": self._problems()["problems"],
+            }
+            self._reply(batch.peer, batch.id, result)
 
     # --- requests ---------------------------------------------------------------------------
 

@@ -233,13 +233,21 @@ class Control:
         self._on_gone = on_gone
         self.peers: set[Peer] = set()
         self._socket, self.address, self.token = here.listen(path)
-        loop.watch(self._socket, READ, self._accept)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._socket.fileno() >= 0:
+            self.loop.watch(self._socket, READ, self._accept)
 
     def _accept(self, _events: int = 0) -> None:
         while True:
             try:
                 connection, _address = self._socket.accept()
-            except OSError:  # none is left, or it has gone already, or descriptors are short
+            except BlockingIOError:
+                return
+            except OSError:  # descriptors are short: wait, rather than be called again at once
+                self.loop.forget(self._socket)
+                self.loop.after(1.0, self._watch)
                 return
             connection.setblocking(False)
             if len(self.peers) >= MAX_PEERS or not here.peer_is_ours(connection):

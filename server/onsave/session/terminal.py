@@ -101,7 +101,7 @@ class Terminal:
     # --- how they look ----------------------------------------------------------------------
 
     def _line(self, colour: str, *parts: str) -> None:
-        words = [part for part in parts if part]
+        words = [_printable(part) for part in parts if part]
         if colour and words:
             # The last word in brackets is the reason: there for whoever wants to know.
             words = [
@@ -134,6 +134,11 @@ class Terminal:
 
     def _short(self, path: str) -> str:
         return messages.short(path, self._root)
+
+
+def _printable(text: str) -> str:
+    """Without what would move the cursor or change colours: some of it comes from the app."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def _seconds(seconds: float) -> str:

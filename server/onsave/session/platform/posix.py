@@ -59,7 +59,7 @@ def listen(path: str) -> tuple[socket.socket, str, str]:
         raise
     finally:
         os.umask(old)
-    control.listen(128)
+    control.listen(1024)
     control.setblocking(False)
     return control, path, ""
 
