@@ -1,10 +1,13 @@
-"""A process to be patched: the agent's real hooks and its real patch, told what to do line by line.
+"""Processes to be patched: the agent's real hooks and its real patch, told what to do.
 
-Runs in any interpreter from 3.9 on, without any package. What a session would say over the control
-socket comes over stdin as JSON, one command a line, and is handled on another thread, as by the
-agent, while the main thread waits. See tests/patch/apps.py for the other side.
+Runs in any interpreter from 3.9 on, without any package: ``python host.py SOCKET``. It listens
+there and forks a child for each connection, which is then an app of its own: a fresh interpreter
+in milliseconds. What a session would say over the control socket comes over the connection as JSON,
+one command a line, and is handled on another thread, as by the agent, while the main thread waits.
+See tests/patch/patchable.py for the other side. It ends with its standard input.
 
-``python host.py FOLDER``; commands:
+Commands:
+    {"do": "begin", "folder": …}             the app's folder; the agent's hooks are installed
     {"do": "start", "import": "app"}         import it, then say ready
     {"do": "run", "code": …}                 exec in the app's namespace
     {"do": "ask", "questions": [expr, …]}    → repr of each, or the exception's
@@ -14,19 +17,18 @@ agent, while the main thread waits. See tests/patch/apps.py for the other side.
 
 import json
 import os
+import select
+import signal
+import socket
 import sys
 import threading
 import traceback
 
-FOLDER = os.path.realpath(sys.argv[1])
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "server"))
+sys.path[0] = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "server")
 
-from onsave_agent import imports, patch, paths, ran, reports  # noqa: E402
+from onsave_agent import codes, imports, kept, patch, paths, ran, reports  # noqa: E402, F401
 
-sys.path[0] = FOLDER
-sys.argv = [FOLDER + "/host"]
 sys.dont_write_bytecode = True
-out, sys.stdout = sys.stdout, sys.stderr
 
 
 class Silence:
@@ -45,6 +47,14 @@ def answer(question, namespace):
 
 def handle(command, state):
     do = command["do"]
+    if do == "begin":
+        folder = os.path.realpath(command["folder"])
+        sys.path[0] = folder
+        sys.argv = [folder + "/host"]
+        paths.configure({"roots": [folder], "ignore": [], "data": True, "edited": []})
+        reports.begin(Silence())
+        imports.install()
+        return "begun"
     if do == "start":
         state["app"] = vars(__import__(command["import"]))
         ran.ready()
@@ -65,19 +75,36 @@ def handle(command, state):
     raise ValueError(do)
 
 
-def main():
-    settings = {"roots": [FOLDER], "ignore": [], "data": True, "edited": []}
-    paths.configure(settings)
-    reports.begin(Silence())
-    imports.install()
+def serve(connection):
     state = {"app": {}}
-    for line in sys.stdin:
-        try:
-            reply = {"reply": handle(json.loads(line), state)}
-        except BaseException:
-            reply = {"error": traceback.format_exc()}
-        out.write(json.dumps(reply) + "\n")
-        out.flush()
+    with connection.makefile("rw", encoding="utf-8") as stream:
+        for line in stream:
+            try:
+                reply = {"reply": handle(json.loads(line), state)}
+            except BaseException:
+                reply = {"error": traceback.format_exc()}
+            stream.write(json.dumps(reply) + "\n")
+            stream.flush()
+
+
+def main():
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(sys.argv[1])
+        listener.listen(64)
+        print("listening", flush=True)
+        while True:
+            readable = select.select([listener, sys.stdin], [], [])[0]
+            if sys.stdin in readable:
+                return
+            connection = listener.accept()[0]
+            if os.fork() == 0:
+                listener.close()
+                try:
+                    serve(connection)
+                finally:
+                    os._exit(0)
+            connection.close()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,33 +40,49 @@ def python_text(text: str) -> bytes:
     return textwrap.dedent(text).lstrip("\n").encode()
 
 
+class Zygote:
+    """One interpreter, from which apps are forked: a fresh process in milliseconds."""
+
+    def __init__(self, python: str) -> None:
+        self.python = python
+        self._folder = tempfile.TemporaryDirectory()
+        self.socket = os.path.join(self._folder.name, "host")
+        self._process = subprocess.Popen(
+            [python, str(HOST), self.socket], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._process.stdout
+        assert self._process.stdout.readline() == b"listening\n"
+
+    def close(self) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        self._folder.cleanup()
+
+
 class App:
     """A process that has loaded ``app`` from a folder and is ready."""
 
     def __init__(
         self,
-        python: str,
+        zygote: Zygote,
         folder: Path,
         files: Mapping[str, str | bytes],
         *,
         hot: Sequence[str] = (),
         start: bool = True,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.hot = hot
         self.sources: dict[str, bytes] = {}
-        self.patched = 0
         self._number = 0
         self.write(files)
         self.running = dict(self.sources)
-        self.process = subprocess.Popen(
-            [python, str(HOST), str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **(environment or {})},
-        )
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(zygote.socket)
+        self._stream = self._connection.makefile("rw", encoding="utf-8")
+        self.tell({"do": "begin", "folder": str(folder)})
         if start:
             self.start()
 
@@ -75,10 +93,8 @@ class App:
         self.close()
 
     def close(self) -> None:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait()
+        self._stream.close()
+        self._connection.close()
 
     def start(self) -> None:
         self.tell({"do": "start", "import": "app"})
@@ -91,11 +107,10 @@ class App:
             path.write_bytes(self.sources[file])
 
     def tell(self, command: dict[str, Any]) -> Any:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, f"the app died: {self.process.wait()}"
+        self._stream.write(json.dumps(command) + "\n")
+        self._stream.flush()
+        line = self._stream.readline()
+        assert line, "the app died"
         reply = json.loads(line)
         assert "reply" in reply, reply.get("error")
         return reply["reply"]
@@ -139,7 +154,6 @@ class App:
         reply = self.message(phase, orders)
         if reply["type"] == "patched" and phase == "now":
             self.running.update(self.sources)
-            self.patched += 1
         return reply
 
     def message(self, phase: str, orders: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
