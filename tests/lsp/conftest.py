@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -32,6 +33,8 @@ class Client:
         #: What is chosen when the server asks by window/showMessageRequest.
         self.choice: str | None = None
         self.result: types.InitializeResult
+        #: The test has ended the server in some way of its own.
+        self.abandoned = False
         self._news = asyncio.Event()
         for method in ("onsave/verdict", "onsave/status"):
             lsp.feature(method)(lambda params, method=method: self._take(method, plain(params)))
@@ -55,6 +58,13 @@ class Client:
         def ask(params: types.ShowMessageRequestParams) -> types.MessageActionItem | None:
             self._take(types.WINDOW_SHOW_MESSAGE_REQUEST, params)
             return types.MessageActionItem(self.choice) if self.choice else None
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        """The server's."""
+        process = self.lsp._server
+        assert process is not None
+        return process  # type: ignore[no-any-return]
 
     def _replace(self, method: str, result: Any = None) -> None:
         """Besides what pytest-lsp's client does with it."""
@@ -162,6 +172,7 @@ async def open_client(
         configuration: dict[str, Any] | None = None,
         folders: list[Path] | None = None,
         env: dict[str, str] | None = None,
+        program: str = ONSAVE,
     ) -> Client:
         lsp = make_test_lsp_client()
         if configuration is not None:
@@ -171,7 +182,7 @@ async def open_client(
         if capabilities is not None:
             capabilities(can)
         await lsp.start_io(
-            ONSAVE, "lsp", env=environment(run_directory, mark, **(env or {})), limit=2**24
+            program, "lsp", env=environment(run_directory, mark, **(env or {})), limit=2**24
         )
         made.append(client)
         roots = folders or [folder or tmp_path]
@@ -188,6 +199,10 @@ async def open_client(
 
     yield begin
     for client in made:
+        if client.abandoned:
+            client.lsp.capabilities = None  # there is nobody to shut down
+            with contextlib.suppress(ProcessLookupError):
+                client.process.kill()
         await asyncio.wait_for(client.lsp.shutdown_session(), DEADLINE)
         await client.lsp.stop()
 

@@ -91,15 +91,13 @@ class _Throttle:
 
     def __init__(self, emit: Callable[[str], None]) -> None:
         self._emit = emit
-        self._second = 0
         self._lines = 0
         self._left_out = 0
+        self._second: asyncio.TimerHandle | None = None  # the one that is under way
 
     def put(self, line: bytes) -> None:
-        second = int(asyncio.get_running_loop().time())
-        if second != self._second:
-            self.flush()
-            self._second, self._lines = second, 0
+        if self._second is None:
+            self._second = asyncio.get_running_loop().call_later(1.0, self.flush)
         self._lines += 1
         if self._lines > LINES_PER_SECOND:
             self._left_out += 1
@@ -107,6 +105,10 @@ class _Throttle:
         self._emit(line[:MAX_LINE].decode("utf-8", "replace").rstrip("\r"))
 
     def flush(self) -> None:
+        """The second is over."""
+        if self._second is not None:
+            self._second.cancel()
+            self._second = None
         if self._left_out:
             self._emit(f"… {self._left_out} lines left out")
-            self._left_out = 0
+        self._lines = self._left_out = 0
