@@ -6,10 +6,13 @@ A verdict is a value with a reason. None of these functions changes anything.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from onsave.core.diff import Change, diff
 from onsave.core.events import CheckResult
 from onsave.core.model import ABSENT, Action, App, Evidence, Options, Run, Verdict
+
+if TYPE_CHECKING:
+    from onsave.core.change import Change
 
 #: Kinds of loaded paths that hold Python source that the run's own compiler has seen.
 CODE = frozenset({"module", "main"})
@@ -113,6 +116,9 @@ def _of_result(options: Options, run: Run, result: CheckResult) -> Verdict:
         return restart("processes of the app run different versions of it")
     if result.old is None or result.new is None:
         return restart("changed; the source that runs is not known")
+    # Not at the top: it knows all of the language's syntax, and no start of an app needs it.
+    from onsave.core.diff import diff
+
     return _of_change(run, path, diff(result.old, result.new, path=path))
 
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onsave.core import events as ev
-from onsave.core.change import order
-from onsave.core.diff import diff
 from onsave.core.model import ABSENT, Evidence, FailedException, Failure, Frame, Problem
 from onsave.session import compiling, files
 from onsave.session.listeners import Listeners, readable
@@ -254,6 +252,10 @@ class Agents:
         An app of one process does it in one go. Of several, all prove first that they can, so that
         none is patched where another refuses.
         """
+        # Not at the top: they are all of the syntax that there is, and no start needs them.
+        from onsave.core.change import order
+        from onsave.core.diff import diff
+
         app = self._session.app
         loaded = app.runs[run].loaded
         orders = [

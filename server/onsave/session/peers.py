@@ -8,7 +8,6 @@ protocol gets an ``error`` and is hung up on; whoever does not read what is sent
 from __future__ import annotations
 
 import contextlib
-import hmac
 import os
 import socket
 from collections import deque
@@ -38,6 +37,15 @@ _TABLES = {
     "editor": protocol.CLIENT_MESSAGES,
     "client": protocol.CLIENT_MESSAGES,
 }
+
+
+def _same(token: str, ours: str) -> bool:
+    """Compared in a time that does not tell how much of it is right."""
+    if not ours:
+        return not token  # a Unix socket, where the kernel has told who it is
+    import hmac
+
+    return hmac.compare_digest(token.encode(), ours.encode())
 
 
 class Peer:
@@ -170,7 +178,7 @@ class Peer:
                 f"this session speaks version {protocol.VERSION} of the protocol, and you speak "
                 f"{hello['version']}: use one version of onsave for both"
             )
-        if not hmac.compare_digest(hello["token"].encode(), self._control.token.encode()):
+        if not _same(hello["token"], self._control.token):
             raise protocol.ProtocolError("the token is not this session's")
         if hello["role"] not in _TABLES:
             raise protocol.ProtocolError(f"unknown role {hello['role']:.60}")

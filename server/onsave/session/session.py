@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -226,6 +225,8 @@ class Session:
 
     def bug(self, error: Exception, during: object = None) -> None:
         """An exception that should not have been: told with what to report, and survived."""
+        import traceback
+
         text = "".join(traceback.format_exception(error))
         what = f" at {type(during).__name__}" if during is not None else ""
         self.terminal.error(
