@@ -44,6 +44,8 @@ class Editor:
         client = make_test_lsp_client()
         for method in ("onsave/verdict", "onsave/status"):
             client.feature(method)(lambda params, method=method: self._took(method, params))
+        for request in (types.CLIENT_REGISTER_CAPABILITY, types.WORKSPACE_CODE_LENS_REFRESH):
+            client.feature(request)(lambda params: None)
         await client.start_io(ONSAVE, "lsp", env=environment, limit=2**24)
         await client.initialize_session(
             types.InitializeParams(
