@@ -90,6 +90,7 @@ class Session:
         self._modes: Any = None
         self._guard: tuple[int, int] | None = None
         self._was_up = False
+        self._status_is_news = False
         self._edited: set[str] = set()  # files outside the workspace that were saved
 
         self.app = App(
@@ -222,6 +223,10 @@ class Session:
                 self.bug(error, effect)
         if isinstance(event, ev.Gone):
             self._after_gone(event)
+        if self._status_is_news:
+            # Only now: who hears that the app is broken may expect its sockets to be closed.
+            self._status_is_news = False
+            self.clients.status_changed()
 
     def bug(self, error: Exception, during: object = None) -> None:
         """An exception that should not have been: told with what to report, and survived."""
@@ -425,7 +430,7 @@ class Session:
             reason = effect.failure.summary if effect.failure else effect.reason
             self.last_message = f"{effect.what}: {reason}" if reason else effect.what
             self.terminal.outcome(effect, seconds)
-        self.clients.status_changed()
+        self._status_is_news = True
 
     def _keep_sources(self) -> None:
         """Read, a few at a time while nothing else is to do, the sources that the app runs.
@@ -456,7 +461,7 @@ class Session:
         return time.monotonic() - since
 
     def _status_changed(self, effect: do.StatusChanged) -> None:
-        self.clients.status_changed()
+        self._status_is_news = True
 
     def _problems_changed(self, effect: do.ProblemsChanged) -> None:
         self.clients.problems_changed()
