@@ -2,10 +2,15 @@
 
 import * as vscode from 'vscode';
 import { config } from './config';
+import type { Session } from './lsp_ext';
 import type { Sessions } from './sessions';
 import { isWrong } from './status_text';
+import { TITLE } from './terminal';
 
-/** Shows the first place where something is to be mended; the problems list where there is none. */
+/**
+ * Shows the first place where something is to be mended. Where no line is known (the app was
+ * killed, say), the terminal has its last words.
+ */
 export async function showProblem(): Promise<void> {
   for (const [uri, diagnostics] of vscode.languages.getDiagnostics()) {
     const found = diagnostics.find((one) => one.source === 'onsave'
@@ -14,30 +19,34 @@ export async function showProblem(): Promise<void> {
     await vscode.window.showTextDocument(uri, { selection: found.range });
     return;
   }
-  await vscode.commands.executeCommand('workbench.actions.view.problems');
+  const terminal = vscode.window.terminals.find((one) => one.name.includes(TITLE));
+  if (terminal === undefined) await vscode.commands.executeCommand('onsave.showLog');
+  else terminal.show();
 }
 
 /** A failure is told when it begins: not again for each save that does not mend it. */
 export function notifyFailures(sessions: Sessions): vscode.Disposable {
   const told = new Set<string>();
   return sessions.onChange(() => {
-    for (const { name, state, message } of sessions.all) {
-      if (!isWrong(state)) {
-        // Only a run that is up has mended it: on the way there it may fail for the same reason.
-        if (state === 'ready' || state === 'running' || state === 'ended') told.delete(name);
-        continue;
-      }
-      // A file that does not compile is underlined where the person looks, and the app goes on.
-      if (state === 'held' || told.has(name) || !config.notifyFailures()) continue;
+    for (const session of sessions.all) {
+      const { name, state } = session;
+      // Only a run that is up has mended it: on the way there it may fail for the same reason.
+      if (state === 'ready' || state === 'running' || state === 'ended') told.delete(name);
+      // What does not compile is underlined where the person looks.
+      if (!isWrong(state) || session.lastVerdict?.action === 'hold') continue;
+      if (told.has(name) || !config.notifyFailures()) continue;
       told.add(name);
-      void vscode.window.showErrorMessage(
-        `${name} is not running: ${message === '' ? 'it failed' : message}`,
-        'Show Problem', 'Show Log', 'Don\'t Show Again',
-      ).then(async (choice) => {
-        if (choice === 'Show Problem') await showProblem();
-        if (choice === 'Show Log') await vscode.commands.executeCommand('onsave.showLog');
-        if (choice === 'Don\'t Show Again') await config.stopNotifying();
-      });
+      void tell(session);
     }
   });
+}
+
+async function tell({ name, state, message }: Session): Promise<void> {
+  const what = state === 'broken' ? 'is not running' : 'goes on as it was';
+  const choice = await vscode.window.showErrorMessage(
+    `${name} ${what}: ${message === '' ? 'the new run failed' : message}`,
+    'Show Problem', 'Show Log', 'Don\'t Show Again');
+  if (choice === 'Show Problem') await showProblem();
+  if (choice === 'Show Log') await vscode.commands.executeCommand('onsave.showLog');
+  if (choice === 'Don\'t Show Again') await config.stopNotifying();
 }

@@ -33,22 +33,13 @@ export function mostUrgent(sessions: readonly Session[]): Session | undefined {
   return [...sessions].sort((a, b) => URGENCY.indexOf(a.state) - URGENCY.indexOf(b.state))[0];
 }
 
-/** What came of the last save, as far as it is news: nothing for a save that changed nothing. */
-function outcome(session: Session): string {
-  if (session.state !== 'ready' && session.state !== 'running') return '';
-  switch (session.lastVerdict?.action) {
-    case 'patch':
-      return ' · patched';
-    case 'restart':
-      return session.readyMs === null
-        ? ' · restarted'
-        : ` · restarted in ${duration(session.readyMs)}`;
-    default:
-      return '';
-  }
+/** What came of the last action, as far as it was one that a save led to. */
+function outcome({ state, message }: Session): string {
+  const up = state === 'ready' || state === 'running';
+  return up && /^(patched|restarted)\b/.test(message) ? ` · ${message}` : '';
 }
 
-/** `⚡ shop: ready · restarted in 0.4 s`, and `+1` where there are other sessions. */
+/** `⚡ shop: ready · restarted in 0.41 s`, and `+1` where there are other sessions. */
 export function statusText(sessions: readonly Session[]): string {
   const session = mostUrgent(sessions);
   if (session === undefined) return '$(zap) onsave';

@@ -8,9 +8,13 @@ import type { RunInTerminal } from './lsp_ext';
 import { activation } from './python';
 
 const TYPE = 'onsave';
+/** What the titles of our terminals begin with. */
+export const TITLE = 'onsave: ';
 
+/** As in tasks.json: a command, or all the arguments of `onsave run`. */
 interface Definition extends vscode.TaskDefinition {
-  command: string[];
+  command?: string[];
+  arguments?: string[];
   name?: string;
   cwd?: string;
 }
@@ -32,7 +36,7 @@ async function createTask(
     ? {}
     : activation(interpreter, process.env['PATH'], existsSync);
   const task = new vscode.Task(
-    definition, folder ?? vscode.TaskScope.Workspace, run.name, TYPE,
+    definition, folder ?? vscode.TaskScope.Workspace, `${TITLE}${run.name}`, TYPE,
     new vscode.ProcessExecution(program, rest, { cwd: run.cwd, env: { ...activated, ...run.env } }),
     [],
   );
@@ -49,7 +53,10 @@ async function createTask(
 
 /** Opens a terminal in which `run` runs. */
 export async function openTerminal(run: RunInTerminal, interpreterOf: InterpreterOf): Promise<void> {
-  const definition: Definition = { type: TYPE, command: run.argv, name: run.name, cwd: run.cwd };
+  // What the task is made of anew from this when the window is reloaded, or the task run again.
+  const definition: Definition = {
+    type: TYPE, arguments: run.argv.slice(run.argv.indexOf('run') + 1), name: run.name, cwd: run.cwd,
+  };
   await vscode.tasks.executeTask(await createTask(definition, run, interpreterOf));
 }
 
@@ -61,16 +68,15 @@ export function registerTasks(
     provideTasks: () => [],
     resolveTask: async (task) => {
       const definition = task.definition as Definition;
+      const folder = typeof task.scope === 'object'
+        ? task.scope
+        : vscode.workspace.workspaceFolders?.[0];
+      const cwd = definition.cwd ?? folder?.uri.fsPath;
       const start = await onsave();
-      const root = typeof task.scope === 'object' ? task.scope : vscode.workspace.workspaceFolders?.[0];
-      if (start === undefined || root === undefined) return undefined;
+      if (start === undefined || cwd === undefined) return undefined;
       const name = definition.name ?? task.name;
-      const run: RunInTerminal = {
-        name,
-        cwd: definition.cwd ?? root.uri.fsPath,
-        argv: [...start, 'run', '--name', name, '--', ...definition.command],
-        env: {},
-      };
+      const rest = definition.arguments ?? ['--name', name, '--', ...definition.command ?? []];
+      const run = { name, cwd, argv: [...start, 'run', ...rest], env: {} };
       return createTask(definition, run, interpreterOf);
     },
   });

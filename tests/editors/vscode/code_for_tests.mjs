@@ -20,7 +20,7 @@ const tests = options.extensionTestsPath?.[0];
 const NOISE = /^(%c|Ignoring fetching|\[|Updating additional|Creating a socket|Resolv|Error:? reading)/;
 
 let code = 1;
-const server = await startServer({ settings: JSON.parse(process.env.VSCODE_SETTINGS ?? '{}') });
+const server = await startServer({ driver: true, settings: JSON.parse(process.env.VSCODE_SETTINGS ?? '{}') });
 const { browser, page } = await openBrowser();
 try {
   const ended = new Promise((resolve, reject) => {

@@ -18,7 +18,8 @@ const SETTINGS = {
   'chat.disableAIFeatures': true, 'git.enabled': false, 'extensions.autoUpdate': false,
   'extensions.autoCheckUpdates': false, 'window.restoreWindows': 'none',
   'editor.acceptSuggestionOnEnter': 'off', 'editor.quickSuggestions': false,
-  'editor.minimap.enabled': false, 'editor.autoClosingBrackets': 'never',
+  'editor.minimap.enabled': false, 'workbench.secondarySideBar.defaultVisibility': 'hidden', 'editor.autoClosingBrackets': 'never', 'editor.autoClosingQuotes': 'never',
+  'editor.autoSurround': 'never', 'editor.autoIndent': 'none',
 };
 
 const BROWSER = [
@@ -27,7 +28,7 @@ const BROWSER = [
 ];
 
 /** Resolves to what `probe` gives once that is truthy; a throw counts as "not yet". */
-export async function until(what, probe, timeout = 180_000) {
+export async function until(what, probe, timeout = 90_000) {
   const end = Date.now() + timeout;
   let last;
   for (;;) {
@@ -54,12 +55,17 @@ function freePort() {
 
 /**
  * Starts code-server, without a window yet. settings: of the user; vsix: to be installed;
- * trusted: false where the workspace's trust is to be asked for; env: to be added.
+ * trusted: false where the workspace's trust is to be asked for; env: to be added; driver: whether
+ * the extension tests' payload is heeded (the workbench then shows no notifications).
  */
-export async function startServer({ settings = {}, vsix, trusted = true, env: more = {} } = {}) {
+export async function startServer({ settings = {}, vsix, trusted = true, driver = false, env: more = {} } = {}) {
   const data = fs.mkdtempSync(path.join(os.tmpdir(), 'onsave-vscode-'));
-  fs.mkdirSync(path.join(data, 'User'));
-  fs.writeFileSync(path.join(data, 'User/settings.json'), JSON.stringify({ ...SETTINGS, ...settings }));
+  // Paths of programs are settings of the machine, which only the second file may hold.
+  for (const folder of ['User', 'Machine']) {
+    fs.mkdirSync(path.join(data, folder));
+    fs.writeFileSync(
+      path.join(data, folder, 'settings.json'), JSON.stringify({ ...SETTINGS, ...settings }));
+  }
   fs.writeFileSync(path.join(data, 'config.yaml'), 'auth: none\ncert: false\n');
   // HOME and the run directory keep the user's own sessions, and other tests', out of it.
   fs.mkdirSync(path.join(data, 'run'), { mode: 0o700 });
@@ -81,7 +87,7 @@ export async function startServer({ settings = {}, vsix, trusted = true, env: mo
     ENTRY, ...places, '--auth', 'none', '--bind-addr', `127.0.0.1:${port}`, '--disable-telemetry',
     '--disable-update-check', '--disable-getting-started-override',
     ...(trusted ? ['--disable-workspace-trust'] : []),
-    '--vscode-option', 'enable-smoke-test-driver',
+    ...(driver ? ['--vscode-option', 'enable-smoke-test-driver'] : []),
   ], {
     env, detached: true,
     stdio: ['ignore', fs.openSync(path.join(data, 'out.log'), 'w'),

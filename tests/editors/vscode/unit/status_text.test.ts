@@ -34,13 +34,13 @@ test('each state has its word', () => {
   }
 });
 
-test('a restart says how long it took, a patch that it was one, nothing says nothing', () => {
-  const after = (action: Verdict['action'], state: State = 'ready') =>
-    statusText([session({ state, lastVerdict: verdict({ action }) })]);
-  assert.equal(after('restart'), '$(zap) shop: ready · restarted in 412 ms');
-  assert.equal(after('patch'), '$(zap) shop: ready · patched');
-  assert.equal(after('ignore'), '$(zap) shop: ready');
-  assert.equal(after('restart', 'restarting'), '$(sync~spin) shop: restarting');
+test('what a save led to is told while the app is up, a first start is not', () => {
+  const after = (message: string, state: State = 'ready') =>
+    statusText([session({ state, message })]);
+  assert.equal(after('restarted in 0.41 s'), '$(zap) shop: ready · restarted in 0.41 s');
+  assert.equal(after('patched in 0.02 s', 'running'), '$(zap) shop: running · patched in 0.02 s');
+  assert.equal(after('started in 0.12 s'), '$(zap) shop: ready');
+  assert.equal(after('restarted in 0.41 s', 'restarting'), '$(sync~spin) shop: restarting');
 });
 
 test('of several sessions the one that needs a person is shown', () => {
