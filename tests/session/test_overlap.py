@@ -79,11 +79,11 @@ def test_broken_saves_leave_the_old_run_answering(
         for number, broken in enumerate(["X = ", "X = nonsense", "import no_such_module_x"], 1):
             session.project.write("part.py", broken + "\n")
             session.save("part.py")
-            assert session.status["state"] == "held"
+            assert session.request("status")["state"] == "held"
             assert session.ask("/") == str(number - 1)
             session.project.write("part.py", f"X = {number}\n")
             session.save("part.py")
-            assert session.status["state"] == "ready"
+            assert session.request("status")["state"] == "ready"
             assert session.ask("/") == str(number)
     assert not load.failures, (load, load.failures[:5], session.story())
 
