@@ -16,6 +16,7 @@ from onsave.session import compiling, files
 from onsave.session.listeners import Listeners, readable
 from onsave.session.peers import Peer
 from onsave.session.questions import Questions, first_of
+from onsave.session.why import Ran
 from onsave_agent.protocol import ProtocolError
 
 if TYPE_CHECKING:
@@ -143,6 +144,18 @@ class Agents:
 
     def _ask(self, run: int, message: Message, seconds: float, done: Any) -> None:
         self.questions.ask(dict.fromkeys(self.peers(run), message), seconds, done)
+
+    def ran(self, run: int, path: str, done: Callable[[Ran], None]) -> None:
+        """Which functions of a module had run before the app was ready, in any process of it?"""
+
+        def answered(answers: dict[Peer, Message], silent: list[Peer]) -> None:
+            told = [answer["functions"] for answer in answers.values()]
+            if silent or not told or any(functions is None for functions in told):
+                done(None)
+            else:
+                done({(name, line) for functions in told for name, line in functions})
+
+        self._ask(run, {"type": "ran", "path": path}, PROMPTLY, answered)
 
     def release(self, ids: Sequence[int]) -> None:
         for number in ids:

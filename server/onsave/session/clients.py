@@ -18,7 +18,7 @@ from onsave.core.problems import problems
 from onsave.core.step import state
 from onsave.session import files, messages
 from onsave.session.peers import Peer
-from onsave.session.why import why
+from onsave.session.why import Ran, why
 from onsave_agent import protocol
 from onsave_agent.protocol import ProtocolError
 
@@ -213,10 +213,21 @@ class Clients:
         path = message.get("path")
         if not isinstance(path, str) or "\0" in path:
             raise ProtocolError("why: path is to be a path")
-        app = self._session.app
+        session = self._session
         real = files.RealPaths().of(path)
         digest = self._digest(real)
-        self._reply(peer, message["id"], why(app, real, digest))
+        run = session.app.newest_run
+        entry = run.loaded.get(real) if run else None
+        known = next(iter(entry.digests.values()), None) if entry else None
+        source = session.sources.of(known)
+
+        def answer(ran: Ran) -> None:
+            self._reply(peer, message["id"], why(session.app, real, digest, source, ran))
+
+        if run is not None and source is not None:
+            session.agents.ran(run.number, real, answer)
+        else:
+            answer(None)
 
     def _asked_files(self, peer: Peer, message: Message) -> None:
         run = self._session.app.newest_run

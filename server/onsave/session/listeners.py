@@ -24,7 +24,7 @@ Key = tuple[int, int, str]
 
 @dataclass
 class Held:
-    """One socket. ``run``: the newest that uses it; ``users``: all that did, while they live."""
+    """One socket, and the runs that use it."""
 
     key: Key
     fd: int

@@ -38,6 +38,10 @@ from onsave.session.terminal import Terminal
 #: So many sources are read before the loop looks at what else there is to do.
 SOURCES_AT_ONCE = 20
 
+#: A run that is up may still bind its second port; so long do we wait before we close what it did
+#: not take over, in seconds.
+LEFTOVERS_AFTER = 3.0
+
 
 class Session:
     """One session. ``run()`` returns its exit code.
@@ -420,6 +424,7 @@ class Session:
             since = self._started_at.get(effect.run, time.monotonic())
             self.ready_ms = round((time.monotonic() - since) * 1000)
             self._keep_sources()
+            self.loop.after(LEFTOVERS_AFTER, self._close_leftovers)
             self.last_message = f"{effect.what} in {seconds:.2f} s"
             first, self._was_up = not self._was_up, True
             if effect.what == "started" or first:
@@ -452,6 +457,12 @@ class Session:
             self.sources.keep(digest, content if found == digest else None)
         if len(wanted) > SOURCES_AT_ONCE:
             self.loop.after(0.01, self._keep_sources)
+
+    def _close_leftovers(self) -> None:
+        """Close the held sockets that the newest run, up for a while, has not asked for."""
+        app = self.app
+        if app.serving == app.newest and not app.busy:
+            self.listeners.keep_only({app.newest})
 
     def _seconds_for(self, outcome: do.Outcome) -> float:
         """From the first save that led to it; where none did, from the run's start."""
