@@ -14,8 +14,6 @@ _ANSWERS = {
     "drain": ("drain", "drain"),
     "patch": ("patch", "handle"),
     "ran": ("patch", "which_ran"),
-    "resume": ("snapshot", "resume"),
-    "discard": ("snapshot", "discard"),
 }
 
 channel = None  # type: Channel | None
@@ -31,16 +29,29 @@ def start(text):
     settings = protocol.decode_environment(text)
     environment.restore(settings)
     paths.configure(settings)
+    snapshot = "snapshot" in settings
+    if snapshot:
+        _install(settings)
+        settings = hooks.load("snapshot").stand_by(settings)  # type: ignore[attr-defined]
+        paths.configure(settings)
     connection = Channel(settings, answer)
     if not connection.open("exec"):
         return
     channel = connection
     reports.begin(connection)
+    if not snapshot:
+        _install(settings)
+    imports.begin()
+    atexit.register(_at_exit)
+
+
+def _install(settings):
+    # type: (dict[str, object]) -> None
+    """Put in place all that observes; a snapshot does so long before it has a channel."""
     imports.install()
     files.install(settings)
     environment.install()
     hooks.install()
-    atexit.register(_at_exit)
 
 
 def answer(message):

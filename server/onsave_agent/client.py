@@ -16,6 +16,10 @@ from time import monotonic, sleep
 from onsave_agent import lifeline, protocol, ran, reports
 from onsave_agent.paths import command_line
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
 #: Our descriptors stand here and above, out of the way of programs that expect 3, 4, 5.
 _HIGH = 200
 #: How long a fork waits for our thread to have gone; it takes a tenth of a millisecond.
@@ -24,6 +28,8 @@ _FORK_PATIENCE = 0.5
 _TICK = 0.01
 #: How long after the end of the stream it is tried whether the session is still there.
 _SETTLE = 0.05
+#: How often it is asked whether there is a reason to go on waiting, in seconds.
+_ALIVE = 0.1
 _FLAGS = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
 #: A session that hangs up on us this often is left alone.
 _RECONNECTS = 3
@@ -113,10 +119,10 @@ class Channel:
     def _ours(self):
         # type: () -> bool
         """Whether the descriptor is still our socket: an app may close all that it has."""
-        try:
-            return os.fstat(self._socket.fileno()).st_ino == self._inode  # type: ignore
-        except (OSError, AttributeError):
-            return False
+        return (
+            self._socket is not None
+            and inode_of(self._socket.fileno()) == self._inode  # type: ignore[attr-defined]
+        )
 
     def _reconnect(self):
         # type: () -> None
@@ -194,9 +200,10 @@ class Channel:
         finally:
             self._sending = False
 
-    def ask(self, message, timeout=None):
-        # type: (dict[str, object], float | None) -> dict[str, object] | None
-        """Send a question and wait for the answer with its id. Signal handlers run meanwhile.
+    def ask(self, message, timeout=None, alive=None):
+        # type: (dict[str, object], float | None, Callable[[], bool] | None) -> dict[str, object] | None
+        """Send a question and wait for the answer with its id. Signal handlers run meanwhile;
+        where they only set a flag, ``alive`` says whether there is a reason to go on waiting.
 
         None where nobody answers. An answer's descriptor stands in it as "descriptor".
         """
@@ -211,7 +218,11 @@ class Channel:
             slot = self._asked[number] = [arrived, None]  # type: list[object]
         try:
             self.send(dict(message, id=number))
-            arrived.acquire(True, -1 if timeout is None else timeout)
+            if alive is None:
+                arrived.acquire(True, -1 if timeout is None else timeout)
+            else:
+                while not arrived.acquire(True, _ALIVE) and alive():
+                    pass
             return slot[1]  # type: ignore[return-value]
         finally:
             self._asked.pop(number, None)
@@ -242,7 +253,7 @@ class Channel:
         # type: () -> None
         _read, write, inode = self._wake
         try:
-            if os.fstat(write).st_ino == inode:
+            if inode and inode_of(write) == inode:
                 os.write(write, b"w")
         except OSError:
             pass
@@ -419,12 +430,18 @@ class Channel:
         # type: () -> None
         *descriptors, inode = self._wake
         for descriptor in descriptors:
-            try:
-                if os.fstat(descriptor).st_ino == inode:
-                    os.close(descriptor)
-            except OSError:
-                pass
+            if inode and inode_of(descriptor) == inode:
+                os.close(descriptor)
         self._wake = (-1, -1, 0)
+
+
+def inode_of(descriptor):
+    # type: (int) -> int
+    """0 where there is no such descriptor."""
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        return 0
 
 
 def _moved_high(descriptor):

@@ -13,7 +13,7 @@ _HERE = os.path.dirname(__file__)
 AFTER = {
     "socket": ("listen", "after_socket"),
     "gevent._socket3": ("listen", "after_gevent"),
-    "uvloop": ("listen", "after_uvloop"),
+    "uvloop": ("uvloops", "after_uvloop"),
     "subprocess": ("environment", "after_subprocess"),
     "threading": ("crash", "after_threading"),
     "asyncio.base_events": ("crash", "after_asyncio"),
@@ -22,10 +22,9 @@ AFTER = {
     "django.utils.autoreload": ("frameworks", "after_django"),
     "uvicorn.config": ("frameworks", "after_uvicorn"),
     "gunicorn.config": ("frameworks", "after_gunicorn"),
-    "gunicorn.sock": ("listen", "after_gunicorn_sock"),
-    "gunicorn.workers.base": ("listen", "after_gunicorn_worker"),
+    "gunicorn.workers.base": ("frameworks", "after_gunicorn_worker"),
     "hypercorn.run": ("frameworks", "after_hypercorn"),
-    "granian.cli": ("frameworks", "after_granian"),
+    "granian.server.common": ("frameworks", "after_granian"),
     "_pytest.assertion.rewrite": ("frameworks", "after_pytest_rewrite"),
 }
 

@@ -13,12 +13,14 @@ as it does its own, and where it does not, prints what it would have printed.
 import _frozen_importlib as _bootstrap
 import _frozen_importlib_external as _external
 import _imp
+import io
 import os
 import sys
 from _thread import get_ident
 from time import time
 
 from onsave_agent import hooks, modules, paths, ran, reports
+from onsave_agent.protocol import ABSENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ _Loader = _external.SourceFileLoader
 _GET_CODE = _external.SourceLoader.get_code.__code__
 _real_path_stats = _Loader.path_stats
 _real_cache_bytecode = _Loader._cache_bytecode
+
+_real_open_code = io.open_code
+_RUNNERS = ("runpy", "pdb", "bdb", "cProfile", "profile", "trace", "timeit")
 
 #: thread → the source that get_code is at work on: (path, bytes, mtime, when it was read)
 _reading = {}  # type: dict[int, tuple[str, bytes, float, float]]
@@ -55,9 +60,8 @@ def exec_module(self, module):
 
 def install():
     # type: () -> None
-    """Observe all imports from now on, and report those that came before, and the script."""
+    """Observe all imports from now on."""
     ran.begin()
-    _report_script()
     _Loader.path_stats = _path_stats
     _Loader._cache_bytecode = _cache_bytecode
     _Loader.get_data = _in_the_place_of(
@@ -75,7 +79,14 @@ def install():
             "_call_with_frames_removed": _bootstrap._call_with_frames_removed,
         },
     )
+    io.open_code = _open_code
     sys.meta_path.append(modules.LookedForInVain())
+
+
+def begin():
+    # type: () -> None
+    """Report the script, which is about to be read, and what was imported before us."""
+    _report_script()
     modules.reconcile()
 
 
@@ -101,7 +112,11 @@ def _report_script():
     path = paths.real(os.path.abspath(path))
     if os.path.isdir(path):
         return  # Its __main__.py comes through the import system.
-    reports.loaded(path, reports.digest_of_file(path), "main", "__main__")
+    digest = reports.digest_of_file(path)
+    if digest == ABSENT:
+        reports.missing(path, "__main__")
+    else:
+        reports.loaded(path, digest, "main", "__main__")
     ran.main_is_next()
 
 
@@ -151,12 +166,12 @@ def _data(self, path):
     if path == source:
         return data
     cached, status = reports.read(path)
-    if not _trusted(cached, status.st_mtime, mtime):
+    if not is_trusted(cached, status.st_mtime, mtime):
         raise OSError("onsave: this cache may be stale")  # get_code takes the source instead
     return cached
 
 
-def _trusted(cached, written, mtime):
+def is_trusted(cached, written, mtime):
     # type: (bytes, float, float) -> bool
     """Whether a .pyc, ``written`` then, must be of a source with that ``mtime`` if it says so.
 
@@ -178,6 +193,19 @@ def _cache_bytecode(self, source_path, bytecode_path, data):
         if not int.from_bytes(data[4:8], "little") & 1 and not int(read) > int(mtime) + 1:
             return None  # It could not be trusted: the next run writes it.
     return _real_cache_bytecode(self, source_path, bytecode_path, data)
+
+
+def _open_code(path):
+    # type: (str) -> object
+    """io.open_code: how runpy.run_path and pdb read the script that they are to run."""
+    try:
+        if isinstance(path, str) and sys._getframe(1).f_globals.get("__name__") in _RUNNERS:
+            real = paths.real(os.path.abspath(path))
+            reports.loaded(real, reports.digest_of_file(real), "main", "__main__")
+            reports.flush()
+    except Exception:
+        pass
+    return _real_open_code(path)
 
 
 # --- around the execution of a module -----------------------------------------------------------

@@ -6,8 +6,15 @@ gone: a run that fails before it could serve never costs the old one.
 """
 
 import os
+import sys
 
-from onsave_agent import files, modules, ran, reports
+import _socket
+
+from onsave_agent import agent, files, modules, ran, reports
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from socket import socket
 
 #: How long the session may take to say whether it holds a socket for an address, in seconds.
 _PATIENCE = 10.0
@@ -16,7 +23,8 @@ _PATIENCE = 10.0
 _requested = {}  # type: dict[int, object]
 #: inodes of the sockets that came from the session
 _taken = set()  # type: set[int]
-_listening = set()  # type: set[int]
+#: (process, inode) of what was told
+_told = set()  # type: set[tuple[int, int]]
 
 
 def after_socket(module):
@@ -28,29 +36,25 @@ def after_socket(module):
 def after_gevent(module):
     # type: (object) -> None
     """gevent's sockets hand everything to instances of a class of their own."""
-    kind = module.socket._gevent_sock_class  # type: ignore[attr-defined]
-    _wrap(kind)
+    _wrap(module.socket._gevent_sock_class)  # type: ignore[attr-defined]
 
 
 def _wrap(kind):
-    # type: (type) -> None
-    if "bind" in vars(kind) and hasattr(kind.bind, "__wrapped__"):  # type: ignore[attr-defined]
-        return
-    real_bind, real_listen = kind.bind, kind.listen  # type: ignore[attr-defined]
+    # type: (type[socket]) -> None
+    real_bind, real_listen = kind.bind, kind.listen
+    if hasattr(real_bind, "__wrapped__"):
+        return  # Derived from a class that is wrapped already.
 
-    def bind(self, address):
-        # type: (object, object) -> object
-        if taken_over(self, address):
-            return None
-        result = real_bind(self, address)
-        _bound(self, address)
-        return result
+    def bind(self, address, /):
+        # type: (socket, object) -> None
+        if not _take_over(self, address):
+            real_bind(self, address)  # type: ignore[arg-type]
+            _remember(self, address)
 
     def listen(self, *backlog):
-        # type: (object, *object) -> object
-        result = real_listen(self, *backlog)
-        listens(self)
-        return result
+        # type: (socket, int) -> None
+        real_listen(self, *backlog)
+        _listens(self, sys._getframe(1).f_globals.get("__name__") == "gunicorn.sock")
 
     for function, original in ((bind, real_bind), (listen, real_listen)):
         function.__doc__ = original.__doc__
@@ -59,26 +63,21 @@ def _wrap(kind):
         setattr(kind, function.__name__, function)
 
 
-def _channel():
-    # type: () -> object
-    from onsave_agent import agent
-
-    return agent.channel
-
-
-def taken_over(sock, address):
-    # type: (object, object) -> bool
-    """Whether a socket of the session's now stands in the place of ``sock``."""
+def _take_over(sock, address):
+    # type: (socket, object) -> bool
+    """Whether a socket of the session's stands in the place of ``sock`` now."""
+    channel = agent.channel
     try:
-        channel = _channel()
-        question = _question(sock, address)
-        if question is None or not channel.settings["held"]:  # type: ignore[attr-defined]
+        if channel is None or not channel.settings["held"]:
             return False
-        reply = channel.ask(dict(question, type="bind"), _PATIENCE)  # type: ignore[attr-defined]
+        question = _describe(sock, address)
+        if question is None:
+            return False
+        reply = channel.ask(dict(question, type="bind"), _PATIENCE)
         if reply is None or "descriptor" not in reply:
             return False
-        held = reply["descriptor"]
-        number = sock.fileno()  # type: ignore[attr-defined]
+        held = int(reply["descriptor"])  # type: ignore[call-overload]
+        number = sock.fileno()
         try:
             os.dup2(held, number, inheritable=os.get_inheritable(number))
         finally:
@@ -91,77 +90,98 @@ def taken_over(sock, address):
         return False
 
 
-def _bound(sock, address):
-    # type: (object, object) -> None
+def _remember(sock, address):
+    # type: (socket, object) -> None
     try:
-        question = _question(sock, address)
+        question = _describe(sock, address)
         if question is not None:
-            _requested[os.fstat(sock.fileno()).st_ino] = question["address"]  # type: ignore
+            _requested[os.fstat(sock.fileno()).st_ino] = question["address"]
     except Exception:
         pass
 
 
-def _question(sock, address):
-    # type: (object, object) -> dict[str, object] | None
-    """The fields of "bind"; None for sockets that are none of ours to care about."""
-    import _socket
-
-    family, kind = int(sock.family), int(sock.type)  # type: ignore[attr-defined]
-    if kind & 0xF != _socket.SOCK_STREAM:
+def _describe(sock, address):
+    # type: (socket, object) -> dict[str, object] | None
+    """The fields of "bind"; None for sockets that we leave alone."""
+    family = int(sock.family)
+    if int(sock.type) & 0xF != _socket.SOCK_STREAM:
         return None
+    where = None  # type: object
     if family in (_socket.AF_INET, _socket.AF_INET6):
-        where = list(address[:2])  # type: ignore[index]
-        if isinstance(where[0], (bytes, bytearray)):
-            where[0] = bytes(where[0]).decode()
+        host, port = address[:2]  # type: ignore[index]
+        where = [os.fsdecode(host), int(port)]
     elif family == _socket.AF_UNIX:
-        where = os.fsdecode(address)  # type: ignore[assignment, type-var]
-        if where and not where.startswith("\0"):  # type: ignore[attr-defined]
-            where = os.path.abspath(where)  # type: ignore[assignment, type-var]
+        path = os.fsdecode(address)  # type: ignore[arg-type]
+        where = path if path[:1] in ("", "\0") else os.path.abspath(path)
     else:
         return None
-    return {"family": family, "kind": _socket.SOCK_STREAM, "address": where}
+    return {"family": family, "kind": int(_socket.SOCK_STREAM), "address": where}
 
 
-def listens(sock):
-    # type: (object) -> None
-    """``sock`` listens. Wait, if this run has to, then tell."""
+def _listens(sock, only_held):
+    # type: (socket, bool) -> None
+    """``sock`` listens. ``only_held``: gunicorn's master, whose workers accept, and say so."""
     try:
-        number = sock.fileno()  # type: ignore[attr-defined]
-        inode = os.fstat(number).st_ino
-        question = _question(sock, sock.getsockname())  # type: ignore[attr-defined]
-        if question is None or inode in _listening:
+        inode = os.fstat(sock.fileno()).st_ino
+        if _describe(sock, sock.getsockname()) is None:
             return
-        _listening.add(inode)
+        if only_held:
+            _tell(sock, "holding")
+            return
+        if (os.getpid(), inode) in _told:
+            return
     except Exception:
         return
-    if inode in _taken:
-        wait(question)
-    tell(sock, question, inode)
+    serves([sock])
 
 
-def wait(question):
-    # type: (dict[str, object]) -> None
-    """Before the first accept: until the older run has gone. Signal handlers run meanwhile."""
-    channel = _channel()
-    if channel.settings["beside"]:  # type: ignore[attr-defined]
-        modules.reconcile()
-        reports.flush()
-        channel.ask({"type": "waiting", "address": question["address"]})  # type: ignore
+def serves(socks, alive=None):
+    # type: (list[socket], object) -> None
+    """The process would begin to accept on ``socks`` now: wait, if it has to, then tell.
 
-
-def tell(sock, question, inode):
-    # type: (object, dict[str, object], int) -> None
+    Signal handlers run meanwhile, and may raise; the wait ends early where ``alive`` says no.
+    """
+    channel = agent.channel
+    if channel is None:
+        return
+    if channel.settings["beside"]:
+        for sock in socks:
+            inode = os.fstat(sock.fileno()).st_ino
+            # What this process did not bind itself, it has from one that did.
+            if inode in _taken or inode not in _requested:
+                _reconcile()
+                address = _describe(sock, sock.getsockname())["address"]  # type: ignore[index]
+                channel.ask({"type": "waiting", "address": address}, alive=alive)
+                break
     try:
-        # Python keeps the mode by the timeout; the descriptor's may be another process's doing.
-        number = sock.fileno()  # type: ignore[attr-defined]
-        if inode in _taken:
-            os.set_blocking(number, sock.gettimeout() is None)  # type: ignore[attr-defined]
-        modules.reconcile()
-        reports.flush()
-        message = dict(question, type="listening", held=True)
-        message["requested"] = _requested.get(inode, question["address"])
-        _channel().send(message, number)  # type: ignore[attr-defined]
+        _reconcile()
+        for sock in socks:
+            inode = os.fstat(sock.fileno()).st_ino
+            if inode in _taken:
+                # The mode is the description's, which the older run had in its own way.
+                os.set_blocking(sock.fileno(), sock.gettimeout() is None)
+            _told.add((os.getpid(), inode))
+            _tell(sock, "listening")
         files.ready()
         ran.ready()
     except Exception:
         pass
+
+
+def _reconcile():
+    # type: () -> None
+    try:
+        modules.reconcile()
+        reports.flush()
+    except Exception:
+        pass
+
+
+def _tell(sock, kind):
+    # type: (socket, str) -> None
+    description = _describe(sock, sock.getsockname())
+    if description is not None and agent.channel is not None:
+        inode = os.fstat(sock.fileno()).st_ino
+        requested = _requested.get(inode, description["address"])
+        message = dict(description, type=kind, held=True, requested=requested)
+        agent.channel.send(message, sock.fileno())

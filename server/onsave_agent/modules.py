@@ -15,8 +15,17 @@ _BYTECODE = (".pyc", ".pyo")
 _MOST_MISSING = 5000
 
 _seen = {}  # type: dict[str, int]
+#: Those that have no file, or not yet: ``__main__`` gets its own after we began.
+_without = set()  # type: set[str]
 _missing = set()  # type: set[tuple[str, str]]
 _namespace = type(sys).__dict__["__dict__"].__get__
+
+
+def restart():
+    # type: () -> None
+    """A snapshot has become an app: nothing has been told so far."""
+    _seen.clear()
+    _missing.clear()
 
 
 def reconcile():
@@ -30,13 +39,13 @@ def reconcile():
 def reconcile_tail():
     # type: () -> None
     """The same for the newest entries: cheap, and complete unless modules were deleted."""
-    new = len(sys.modules) - len(_seen)
+    new = len(sys.modules) - len(_seen) - len(_without)
     if new <= 0:
         return
     found = []
     try:
         for name in reversed(sys.modules):
-            if name not in _seen:
+            if name not in _seen and name not in _without:
                 found.append(name)
                 if len(found) == new:
                     break
@@ -52,15 +61,17 @@ def came_by_import(name):
     # type: (str) -> None
     """The module ``name`` is on its way through the source loader, and was reported there."""
     module = sys.modules.get(name)
-    if module is not None:
+    if module is not None and name != "__main__":
         _seen[name] = id(module)
+        _without.discard(name)
 
 
 def _look_at(name, module):
     # type: (str, object) -> None
-    _seen[name] = id(module)
     if name.startswith("onsave_agent"):
+        _seen[name] = id(module)
         return
+    _without.add(name)
     try:
         # Not getattr: a lazy module must stay unloaded.
         values = _namespace(module)
@@ -75,6 +86,8 @@ def _look_at(name, module):
             spec = values.get("__spec__")
             path = getattr(spec, "origin", None) if getattr(spec, "has_location", 0) else None
         if isinstance(path, str):
+            _without.discard(name)
+            _seen[name] = id(module)
             _report(name, path)
     except Exception:
         pass

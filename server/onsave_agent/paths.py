@@ -63,6 +63,12 @@ def is_library(path):
     ) and path not in _edited
 
 
+def is_ours(path):
+    # type: (str) -> bool
+    """The agent itself is not part of the app."""
+    return path.startswith(_library[2])
+
+
 def is_ignored(path):
     # type: (str) -> bool
     """Whether the user wants nothing reported of ``path`` (real)."""

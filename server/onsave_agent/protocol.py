@@ -43,6 +43,8 @@ LIFELINE_KEY = "ONSAVE_LIFELINE"
 #: bootstrap:  the folder that was put in front of PYTHONPATH
 #: held:       whether the session holds sockets, so that a bind must ask first
 #: beside:     whether this run was started beside another: it waits before it accepts
+#: and, only in a process that is to stand by as a snapshot, see snapshot.py:
+#: snapshot:   its number
 AGENT_ENVIRONMENT = {
     "socket": str,
     "token": str,
@@ -128,7 +130,28 @@ AGENT_MESSAGES = {
     # have them, of the functions of that file that had run before the process was ready; null
     # where that can't be known, which means all of them.
     "ran": {"id": int, "functions": object},
-    "resumed": {"id": int},
+    # A run that was resumed from a snapshot asks for a module that was imported ahead, and
+    # something that its execution had depended on is different now. modules: [name, reason] each,
+    # the name "" where it concerns them all. The process stands still until it is ended, or, if it
+    # had been ready already, goes on; the session starts the app without snapshot.
+    "unlike": {"modules": list},
+}
+
+# --- snapshot → session -----------------------------------------------------------------------
+# A snapshot is the app's own command, standing in the bootstrap before any code of the app. When
+# it is resumed, this connection ends, and the process says hello as an agent.
+SNAPSHOT_MESSAGES = {
+    # Sent first. snapshot: its number. refused: why this interpreter can't be a snapshot, or null.
+    "hello": {
+        "role": str, "version": int, "token": str, "snapshot": int, "pid": int,
+        "executable": str, "argv": list, "refused": object,
+    },
+    # Answer to "try". modules: names that can be imported ahead; skipped: [name, reason] each;
+    # files: what was opened meanwhile outside the workspace and the libraries.
+    "tried": {"modules": list, "skipped": list, "files": list},
+    # Answer to "warm". modules: how many were imported; files: those that they came from.
+    # refused: why this snapshot is no good after all, or null.
+    "warmed": {"modules": int, "files": list, "refused": object},
 }
 
 # --- session → agent -------------------------------------------------------------------------
@@ -159,9 +182,15 @@ SESSION_MESSAGES = {
     "patch": {"id": int, "phase": str, "files": list},
     # Which functions of a module had run before this process was ready? Answered by "ran".
     "ran": {"id": int, "path": str},
-    # Goodbye before a snapshot is thrown away, and a snapshot's resumption; see snapshot.py.
+    # To a snapshot: import these in order, see what each does beside, say "tried", and end.
+    # forks: whether the app forks processes, so that they would share what is drawn by lot.
+    "try": {"names": list, "forks": bool},
+    # To a snapshot: import these ahead, which is not to bring along those, and say "warmed".
+    "warm": {"names": list, "without": list},
+    # To a snapshot: go on, as that run. settings: ONSAVE_AGENT of that run.
+    "resume": {"run": int, "settings": str},
+    # To a snapshot: end.
     "discard": {},
-    "resume": {"run": int},
     "error": {"message": str},
 }
 

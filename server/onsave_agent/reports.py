@@ -41,6 +41,15 @@ def begin(channel):
     _channel = channel
 
 
+def restart():
+    # type: () -> None
+    """A snapshot has become an app, which begins now: nothing has been told so far."""
+    global _STARTED, urgent
+    _STARTED, urgent = time(), False
+    for told in (_pending, _known, _reread, _wrote):
+        told.clear()  # type: ignore[attr-defined]
+
+
 def known(path):
     # type: (str) -> bool
     return path in _known
@@ -62,7 +71,7 @@ def loaded(path, digest, kind, module=None, importer=None):
             return  # Nothing new; a digest that is known is the better knowledge.
         if before == (digest, kind):
             return
-    if paths.is_ignored(path):
+    if paths.is_ignored(path) or paths.is_ours(path):
         return
     with _lock:
         _known[path] = (digest, kind)

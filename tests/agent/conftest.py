@@ -83,6 +83,7 @@ class Session:
         self.path = str(folder / "session.sock")
         self.messages: list[dict[str, Any]] = []
         self.peers: list[Peer] = []
+        self.names: list[object] = []
         self.errors: list[str] = []
         #: message type → what to do with (peer, message), on the reading thread
         self.answers: dict[str, Callable[[Peer, dict[str, Any]], None]] = {}
@@ -99,12 +100,14 @@ class Session:
     def _accept(self) -> None:
         while True:
             try:
-                connection, _ = self.listener.accept()
+                connection, name = self.listener.accept()
             except OSError:
                 return
             peer = Peer(connection)
             with self.changed:
                 self.peers.append(peer)
+                self.names.append(name)
+                self.changed.notify_all()
             threading.Thread(target=self._read, args=(peer,), daemon=True).start()
 
     def _read(self, peer: Peer) -> None:
@@ -223,9 +226,18 @@ class Session:
         """Run to the end; all that it has said has arrived when this returns."""
         process = self.start(*command, **options)
         out, err = process.communicate(timeout=PATIENCE * 2)
-        self.wait(lambda: all(peer.closed for peer in self.peers))
+        self.settle()
         assert not self.errors, self.errors
         return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def settle(self) -> None:
+        """Wait until all that was sent by processes that have ended has been read."""
+        with socket.socket(socket.AF_UNIX) as last:
+            # Connections are accepted in their order: once this one is, all others were.
+            last.bind(f"\0onsave-{id(last)}-{os.getpid()}")
+            last.connect(self.path)
+            self.wait(lambda: last.getsockname() in self.names)
+        self.wait(lambda: all(peer.closed for peer in self.peers))
 
     def close(self) -> None:
         for process in self.processes:
@@ -256,10 +268,10 @@ def session() -> Iterator[Session]:
     assert not errors, errors
 
 
-def write(folder: Path, **files: str) -> None:
-    """write(folder, app="…", pkg__mod="…"): Python files, ``__`` for folders, long ago."""
-    for name, text in files.items():
-        path = folder / (name.replace("__", "/") + ".py")
+def write(folder: Path, more: dict[str, str] | None = None, /, **modules: str) -> None:
+    """write(folder, {"pkg/__init__.py": ""}, app="…"): files, as if written long ago."""
+    for name, text in [*(more or {}).items(), *((f"{n}.py", t) for n, t in modules.items())]:
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         age(path)
