@@ -12,6 +12,7 @@ Commands:
     {"do": "run", "code": …}                 exec in the app's namespace
     {"do": "ask", "questions": [expr, …]}    → repr of each, or the exception's
     {"do": "patch", "message": …}            → patch.handle's reply
+    {"do": "fingerprint", "modules": […]}    → all that these modules are, see fingerprint.py
     {"do": "ran", "path": …}                 → patch.which_ran's reply
 """
 
@@ -24,9 +25,11 @@ import sys
 import threading
 import traceback
 
-sys.path[0] = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "server")
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "server"))
 
 from onsave_agent import codes, imports, kept, patch, paths, ran, reports  # noqa: E402, F401
+
+import fingerprint  # noqa: E402
 
 sys.dont_write_bytecode = True
 
@@ -70,6 +73,9 @@ def handle(command, state):
         thread.start()
         thread.join()
         return reply[0] if reply else None
+    if do == "fingerprint":
+        modules = [sys.modules[name] for name in command["modules"]]
+        return {module.__name__: fingerprint.of_module(module) for module in modules}
     if do == "ran":
         return patch.which_ran(command["message"])
     raise ValueError(do)

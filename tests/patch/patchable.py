@@ -123,6 +123,10 @@ class App:
     def run(self, code: str) -> None:
         self.tell({"do": "run", "code": textwrap.dedent(code)})
 
+    def fingerprint(self, *modules: str) -> Any:
+        """All that these modules are, see fingerprint.py."""
+        return self.tell({"do": "fingerprint", "modules": list(modules)})
+
     def save(self, files: Mapping[str, str | bytes]) -> str:
         """Save, and patch if that can be. "same", "patched", or why it needs a restart."""
         reply = self.save_and_tell(files)
