@@ -174,7 +174,7 @@ class Comparison:
                 and len(a) == len(b)
                 and all(self._same(x, y, prefix, line) for x, y in zip(a, b, strict=True))
             )
-        if type(a) is not type(b):
+        if type(a) is not type(b) and not (isinstance(a, DEFS) and isinstance(b, DEFS)):
             return False
         if not isinstance(a, ast.AST) or not isinstance(b, ast.AST):
             # By type and value: 1, 1.0 and True differ, as do 0.0 and -0.0.
