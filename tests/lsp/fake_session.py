@@ -23,6 +23,8 @@ DEADLINE = float(os.environ.get("ONSAVE_TEST_DEADLINE", "60"))
 ANSWERS = {
     "why": {"path": "?", "loaded": True, "module": "shop.views", "importer": "/app.py:3",
             "since": 2, "would": {"action": "patch", "reason": "only bodies"}, "functions": []},
+    "files": {"files": [["/w/a b.py", "module", "shop", "/w/app.py:3"],
+                        ["/w/app.py", "main", None, None]]},
     "traceback": {"text": "Traceback (most recent call last):\n  boom\n"},
 }  # fmt: skip
 

@@ -66,6 +66,20 @@ async def test_why(open_client: OpenClient, fake: Fake, tmp_path: Path) -> None:
         await client.execute("onsave.server.why", {"uri": "untitled:1"})
 
 
+async def test_loaded(open_client: OpenClient, fake: Fake) -> None:
+    fake()
+    client = await open_client()
+    await client.knows("shop")
+    ask = client.lsp.protocol.send_request_async
+    assert plain(await ask("onsave/loaded", {"name": "shop"})) == {"files": [
+        {"uri": "file:///w/a%20b.py", "kind": "module", "module": "shop",
+         "importer": "/w/app.py:3"},
+        {"uri": "file:///w/app.py", "kind": "main", "module": None, "importer": None},
+    ]}  # fmt: skip
+    with pytest.raises(JsonRpcException, match="no session is named 'other'; running: shop"):
+        await ask("onsave/loaded", {"name": "other"})
+
+
 # --- start -------------------------------------------------------------------------------------
 
 

@@ -117,12 +117,13 @@ async def test_status_tells_of_all_sessions(
     await client.knows("shop")
     session.status("held", 4, pid=77, listening=["127.0.0.1:8000"], stale=[str(tmp_path / "a b")],
                    lastVerdict=None, readyMs=12.5, root=str(tmp_path), command=["flask", "run"],
-                   message="shop: held")  # fmt: skip
+                   message="shop: held", processes=[77, 78], loaded=12)  # fmt: skip
     await client.until(lambda: client.sessions[0]["state"] == "held", "held")
     assert client.sessions == [{
         "name": "shop", "state": "held", "run": 4, "pid": 77, "listening": ["127.0.0.1:8000"],
         "stale": [(tmp_path / "a b").as_uri()], "lastVerdict": None, "readyMs": 12.5,
         "root": tmp_path.as_uri(), "command": ["flask", "run"], "message": "shop: held",
+        "processes": [77, 78], "loaded": 12,
     }]  # fmt: skip
     assert await client.execute("onsave.server.status") == {"sessions": client.sessions}
 

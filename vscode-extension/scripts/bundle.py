@@ -1,8 +1,9 @@
-"""Fills ``bundled/`` with the server and all that it stands on, for one .vsix that fits everywhere.
+"""Fills ``bundled/`` with the server and all that it stands on: one .vsix that fits everywhere.
 
-One .vsix with every platform's psutil, and not one .vsix a platform: everything else is pure Python,
-the nine wheels come to about 3 MB unpacked, and one file can be handed around, installed on any
-remote, and tested as it is shipped. ``server/onsave.py`` picks the folder that fits.
+One .vsix with every platform's psutil, and not one .vsix a platform: everything else is pure
+Python, the eight wheels come to 4 MB unpacked (0.8 MB of the .vsix), and one file can be handed
+around, installed on any remote, and tested as it is shipped. ``server/onsave.py`` picks the folder
+that fits.
 
 Run by ``npm run bundle``; needs any Python ≥ 3.10 with pip, and a package index the first time:
 wheels are kept in ``.cache/wheels`` of the repository.
@@ -37,9 +38,9 @@ PLATFORMS = {
 
 
 def download(folder: Path, *arguments: str) -> list[Path]:
-    """The wheels that ``pip download`` puts into ``folder``; no index is asked for what is there."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
-    command += ["--disable-pip-version-check", "--only-binary=:all:", *arguments]
+    """The wheels that ``pip download`` puts into ``folder``; what is there is not asked for."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-deps", "--only-binary=:all:", "--dest", str(folder), *arguments]
     kept = [*command, "--no-index", "--find-links", str(folder)]
     if subprocess.run(kept, capture_output=True, check=False).returncode != 0:
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,9 @@ Exit codes of its own: 90 this Python is too old; 91 something of onsave cannot 
 92 there is no psutil for this platform.
 """
 
+# Old Pythons must be able to read this far: no pathlib, no newer ways to format.
+# ruff: noqa: I001, PTH100, PTH118, PTH120, RUF005, UP031
+
 import json
 import os
 import sys
@@ -17,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def platform_tag():
-    """The folder below ``psutil/`` that fits this machine, e.g. ``linux-x86_64``, ``musl-aarch64``."""
+    """The folder below ``psutil/`` that fits: ``linux-x86_64``, ``musl-aarch64``, …"""
     import platform
 
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(

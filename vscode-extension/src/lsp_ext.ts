@@ -42,6 +42,8 @@ export interface Session {
   root: string;
   command: string[];
   message: string;
+  processes: number[];
+  loaded: number;
 }
 
 export interface Status {
@@ -83,11 +85,28 @@ export interface Why {
   sessions: WhySession[];
 }
 
+export interface LoadedParams {
+  name: string;
+}
+
+/** One file that the app's newest run was built from; `importer` is "path:line". */
+export interface LoadedFile {
+  uri: string;
+  kind: string;
+  module: string | null;
+  importer: string | null;
+}
+
+export interface Loaded {
+  files: LoadedFile[];
+}
+
 export const verdict = new NotificationType<Verdict>('onsave/verdict');
 export const status = new NotificationType<Status>('onsave/status');
 export const runInTerminal =
   new RequestType<RunInTerminal, null, void>('onsave/runInTerminal');
 export const why = new RequestType<WhyParams, Why, void>('onsave/why');
+export const loaded = new RequestType<LoadedParams, Loaded, void>('onsave/loaded');
 
 /** The server's own commands. The client library registers these ids itself, so ours differ. */
 export const serverCommand = {

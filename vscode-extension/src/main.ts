@@ -46,7 +46,8 @@ export async function activate(context: vscode.ExtensionContext): Promise<Api> {
     server.onStopped(() => { sessions.setStatus([]); }),
     createStatusBar(sessions),
     createLanguageStatus(sessions, ask),
-    new SessionTree(sessions),
+    new SessionTree(sessions, async (name) =>
+      (await server.running?.sendRequest(ext.loaded, { name }))?.files ?? []),
     decorateFiles(sessions, ask),
     notifyFailures(sessions),
     refreshPages(sessions),

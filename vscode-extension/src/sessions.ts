@@ -5,11 +5,13 @@ import type { Session, Verdict } from './lsp_ext';
 import { pageOf } from './status_text';
 
 const KEPT_VERDICTS = 20;
+const ECHO_MS = 1500;
 
 export class Sessions implements vscode.Disposable {
   private current: Session[] = [];
   /** The newest first. */
   private recent: Verdict[] = [];
+  private lastAt = 0;
   private readonly changed = new vscode.EventEmitter<void>();
   private readonly judged = new vscode.EventEmitter<Verdict>();
 
@@ -37,6 +39,12 @@ export class Sessions implements vscode.Disposable {
   }
 
   addVerdict(verdict: Verdict): void {
+    // The editor tells of a save twice, itself and as a watcher; the second is no news to a person.
+    const now = Date.now();
+    const echo = verdict.action === 'ignore' && now - this.lastAt < ECHO_MS
+      && this.recent[0]?.uri === verdict.uri && this.recent[0].session === verdict.session;
+    this.lastAt = now;
+    if (echo) return;
     this.recent = [verdict, ...this.recent].slice(0, KEPT_VERDICTS);
     void vscode.commands.executeCommand('setContext', 'onsave.sawVerdict', true);
     this.judged.fire(verdict);

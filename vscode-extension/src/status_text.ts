@@ -78,12 +78,16 @@ function sessionMarkdown(session: Session, verdicts: readonly Verdict[]): string
     const page = pageOf(address);
     facts.push(page === undefined ? escapeMarkdown(address) : `[${address}](${page})`);
   }
+  if (session.loaded > 0) facts.push(`built from ${session.loaded} files`);
   if (session.readyMs !== null) facts.push(`ready in ${duration(session.readyMs)}`);
   const lines = [
     `**${escapeMarkdown(session.name)}**: ${session.state}`,
     facts.join(' · '),
   ];
-  if (session.message !== '') lines.push(escapeMarkdown(session.message));
+  // What failed is of interest until it is mended, what was done until the next thing is.
+  if (isWrong(session.state) || /^(started|restarted|patched)\b/.test(session.message)) {
+    lines.push(escapeMarkdown(session.message));
+  }
   if (verdicts.length > 0) {
     lines.push(verdicts.map((one) =>
       `- ${escapeMarkdown(fileName(one.uri))}: **${one.action}**, ${escapeMarkdown(one.reason)}`,

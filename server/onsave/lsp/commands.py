@@ -115,6 +115,17 @@ async def why(server: OnsaveServer, arguments: Mapping[str, Any]) -> ext.Why:
     return ext.Why(sessions=told)
 
 
+async def loaded(server: OnsaveServer, name: str | None) -> ext.Loaded:
+    """The workspace files that the app of a session has loaded. Raises ControlError."""
+    answer = await server.sessions.named(name).request("files")
+    return ext.Loaded(
+        files=[
+            ext.LoadedFile(uri=server.uri_of(path), kind=kind, module=module, importer=importer)
+            for path, kind, module, importer in answer["files"]
+        ]
+    )
+
+
 def own_command() -> list[str]:
     """How to call ``onsave`` again just as this server was called: by module, script or program."""
     program = Path(sys.argv[0])

@@ -25,6 +25,10 @@ RUN_IN_TERMINAL = "onsave/runInTerminal"
 #: result: :class:`Why`.
 WHY = "onsave/why"
 
+#: Client → server, request: the files of its workspace that a session's app has loaded.
+#: Params: :class:`LoadedParams`; result: :class:`Loaded`.
+LOADED = "onsave/loaded"
+
 #: The commands for ``workspace/executeCommand``. Arguments: at most one, an object.
 #: start:   :class:`StartArguments`; → null
 #: stop:    {name?}; → null
@@ -75,6 +79,8 @@ class Session(TypedDict):
     root: str  # URI
     command: list[str]
     message: str  # what came of the last action, a line for people
+    processes: list[int]  # pids of the app's processes that have an agent
+    loaded: int  # how many paths the app was built from
 
 
 class Status(TypedDict):
@@ -115,3 +121,20 @@ class WhySession(TypedDict):
 
 class Why(TypedDict):
     sessions: list[WhySession]
+
+
+class LoadedParams(TypedDict):
+    name: str  # of the session
+
+
+class LoadedFile(TypedDict):
+    """One file that the app's newest run was built from."""
+
+    uri: str
+    kind: str  # "module" | "main" | "extension" | "data" | "missing" | "extra"
+    module: str | None
+    importer: str | None  # "path:line"
+
+
+class Loaded(TypedDict):
+    files: list[LoadedFile]

@@ -300,6 +300,14 @@ def _register(server: OnsaveServer) -> None:
         uri = params.get("uri") if isinstance(params, dict) else getattr(params, "uri", None)
         return await commands.why(ls, {"uri": uri})
 
+    @feature(ext.LOADED)
+    async def loaded(ls: OnsaveServer, params: Any) -> ext.Loaded:
+        name = params.get("name") if isinstance(params, dict) else getattr(params, "name", None)
+        try:
+            return await commands.loaded(ls, name)
+        except ControlError as error:
+            raise JsonRpcException(str(error), code=-32803) from None  # RequestFailed
+
     @feature(types.SHUTDOWN)
     def shutdown(ls: OnsaveServer, params: None) -> None:
         # Begin now: after `exit` there is little time.

@@ -168,6 +168,8 @@ def session(name: str, root: str, status: dict[str, Any], uri_of: UriOf) -> ext.
         root=uri_of(status.get("root") or root),
         command=list(status.get("command") or ()),
         message=status.get("message") or "",
+        processes=list(status.get("processes") or ()),
+        loaded=status.get("loaded") or 0,
     )
 
 

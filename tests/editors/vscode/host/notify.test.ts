@@ -8,7 +8,7 @@ import type { Api } from '../../../../vscode-extension/src/main';
 function session(state: State, action?: Action, message = ''): Session {
   return {
     name: 'shop', state, run: 1, pid: 1, listening: [], stale: [], readyMs: 1, root: 'file:///w',
-    command: [], message, lastVerdict: action === undefined ? null : {
+    command: [], message, processes: [1], loaded: 1, lastVerdict: action === undefined ? null : {
       session: 'shop', run: 1, uri: 'file:///w/a.py', action, reason: '', message: '',
     },
   };

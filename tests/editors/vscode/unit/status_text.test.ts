@@ -9,6 +9,7 @@ function session(fields: Partial<Session> = {}): Session {
   return {
     name: 'shop', state: 'ready', run: 3, pid: 1234, listening: ['127.0.0.1:5000'], stale: [],
     lastVerdict: null, readyMs: 412, root: 'file:///w', command: ['flask', 'run'], message: '',
+    processes: [1234], loaded: 41,
     ...fields,
   };
 }
@@ -70,6 +71,13 @@ test('the tooltip tells run, process, page and the last saves, with links', () =
   assert.match(text, /- my models\.py: \*\*restart\*\*, module\\-level code changed/);
   assert.match(text, /command:onsave\.restart\?%5B%22shop%22%5D/);
   assert.equal(text.split('module\\-level').length, 2, 'other sessions\' saves are not ours');
+});
+
+test('the tooltip does not repeat a failure that was mended', () => {
+  const said = (state: State) =>
+    /failed: boom/.test(tooltipMarkdown([session({ state, message: 'failed: boom' })], []));
+  assert.ok(said('broken') && said('held'));
+  assert.ok(!said('ready'));
 });
 
 test('what is stale is named', () => {
