@@ -55,7 +55,10 @@ class Neovim:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+    def ready(self) -> Neovim:
         until(lambda: os.path.exists(self.address), "nvim listens")
+        return self
 
     def _remote(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -117,7 +120,7 @@ def open_nvim(run_directory: Path, mark: str) -> Iterator[Callable[[Path], Neovi
     def begin(cwd: Path) -> Neovim:
         home = run_directory.parent / f"nvim{len(made)}"  # a short path, for the socket
         made.append(Neovim(home, environment(run_directory, mark), cwd))
-        return made[-1]
+        return made[-1].ready()
 
     yield begin
     for nvim in made:

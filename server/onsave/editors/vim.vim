@@ -24,7 +24,7 @@ endfunction
 
 function! s:ended(told, code) abort
   if a:code == 1
-    call setqflist([], ' ', {'title': 'onsave', 'lines': a:told, 'efm': '%f:%l: %m'})
+    call setqflist([], ' ', {'title': 'onsave', 'lines': a:told, 'efm': '%f:%l: %m,%-G%.%#'})
     echohl WarningMsg | echomsg get(a:told, 0, 'onsave: not up to date') | echohl None
   elseif a:code == 0
     if getqflist({'title': 0}).title ==# 'onsave'
