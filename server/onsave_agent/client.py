@@ -7,10 +7,11 @@ anything can patch them, and a reentrant lock.
 
 import _signal
 import _socket
-import _thread
 import os
-import select
 import sys
+from _thread import RLock, allocate_lock, get_ident, get_native_id, start_new_thread
+from os import close, read, write
+from select import POLLIN, POLLOUT, poll
 from time import monotonic, sleep
 
 from onsave_agent import lifeline, protocol, ran, reports
@@ -49,7 +50,7 @@ class Channel:
 
     def _clear(self):
         # type: () -> None
-        self._lock = _thread.RLock()
+        self._lock = RLock()
         self._socket = None  # type: object
         self._inode = 0
         self._backlog = []  # type: list[list[object]]
@@ -165,7 +166,7 @@ class Channel:
                     return
                 self._start_thread()
             self._drain_backlog()
-            if self._backlog and _thread.get_ident() != self._thread:
+            if self._backlog and get_ident() != self._thread:
                 self._wake_thread()
 
     def _drain_backlog(self):
@@ -187,7 +188,7 @@ class Channel:
                     [line], ancillary, _FLAGS
                 )
                 if descriptor is not None:
-                    os.close(descriptor)  # type: ignore[arg-type]
+                    close(descriptor)  # type: ignore[arg-type]
                     first[1] = None
                 if sent == len(line):  # type: ignore[arg-type]
                     del self._backlog[0]
@@ -213,7 +214,7 @@ class Channel:
             self._count += 1
             # Unique among all processes of the run.
             number = (os.getpid() << 24) + self._count
-            arrived = _thread.allocate_lock()
+            arrived = allocate_lock()
             arrived.acquire()
             slot = self._asked[number] = [arrived, None]  # type: list[object]
         try:
@@ -231,18 +232,18 @@ class Channel:
 
     def _start_thread(self):
         # type: () -> None
-        read, write = os.pipe()
-        os.set_blocking(write, False)
-        read, write = _moved_high(read), _moved_high(write)
-        self._wake = (read, write, os.fstat(read).st_ino)
+        ends = os.pipe()
+        os.set_blocking(ends[1], False)
+        wake, waker = _moved_high(ends[0]), _moved_high(ends[1])
+        self._wake = (wake, waker, inode_of(wake))
         self._generation += 1
-        self._gone = _thread.allocate_lock()
+        self._gone = allocate_lock()
         # The thread inherits a mask with all signals blocked: they are the app's.
         before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
         try:
             self._gone.acquire()  # type: ignore[attr-defined]
-            self._thread = _thread.start_new_thread(
-                self._receive, (self._socket, self._generation, read, self._gone)
+            self._thread = start_new_thread(
+                self._receive, (self._socket, self._generation, wake, self._gone)
             )
         except RuntimeError:
             self._thread = 0
@@ -251,25 +252,25 @@ class Channel:
 
     def _wake_thread(self):
         # type: () -> None
-        _read, write, inode = self._wake
+        _wake, waker, inode = self._wake
         try:
-            if inode and inode_of(write) == inode:
-                os.write(write, b"w")
+            if inode and inode_of(waker) == inode:
+                write(waker, b"w")
         except OSError:
             pass
 
     def _receive(self, connection, generation, wake, gone):
         # type: (object, int, int, object) -> None
-        self._native = _thread.get_native_id()
+        self._native = get_native_id()
         try:
-            poll = select.poll()
+            poller = poll()
             descriptor = connection.fileno()  # type: ignore[attr-defined]
-            poll.register(wake, select.POLLIN)
+            poller.register(wake, POLLIN)
             while self._generation == generation:
-                poll.register(
-                    descriptor, select.POLLIN | (select.POLLOUT if self._backlog else 0)
+                poller.register(
+                    descriptor, POLLIN | (POLLOUT if self._backlog else 0)
                 )
-                happened = dict(poll.poll(_TICK * 1000 if self._unfinished else None))
+                happened = dict(poller.poll(_TICK * 1000 if self._unfinished else None))
                 if self._generation != generation:
                     return
                 if self._socket is not connection or not self._ours():
@@ -281,12 +282,12 @@ class Channel:
                             self._start_thread()
                     return
                 if wake in happened:
-                    os.read(wake, 512)
-                if happened.get(descriptor, 0) & ~select.POLLOUT and not self._take():
+                    read(wake, 512)
+                if happened.get(descriptor, 0) & ~POLLOUT and not self._take():
                     self._lost()
                     if self._socket is None:
                         return
-                    poll.unregister(descriptor)
+                    poller.unregister(descriptor)
                     connection = self._socket
                     descriptor = connection.fileno()  # type: ignore[attr-defined]
                     continue
@@ -354,7 +355,7 @@ class Channel:
                 slot[1] = message
                 slot[0].release()  # type: ignore[attr-defined]
             elif "descriptor" in message:
-                os.close(message["descriptor"])  # type: ignore[arg-type]
+                close(message["descriptor"])  # type: ignore[arg-type]
             return
         try:
             reply = self._answer(message)  # type: ignore[operator]
@@ -389,7 +390,7 @@ class Channel:
             reports.flush()  # The child has what the parent had: it is told by the parent.
         finally:
             self._lock.acquire()
-        if not self._thread or _thread.get_ident() == self._thread:
+        if not self._thread or get_ident() == self._thread:
             return
         self._generation += 1
         self._wake_thread()
@@ -431,7 +432,7 @@ class Channel:
         *descriptors, inode = self._wake
         for descriptor in descriptors:
             if inode and inode_of(descriptor) == inode:
-                os.close(descriptor)
+                close(descriptor)
         self._wake = (-1, -1, 0)
 
 
@@ -455,7 +456,7 @@ def _moved_high(descriptor):
                 os.dup2(descriptor, number, inheritable=False)
             except OSError:
                 return descriptor
-            os.close(descriptor)
+            close(descriptor)
             return number
     return descriptor
 

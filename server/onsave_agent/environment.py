@@ -22,12 +22,10 @@ def restore(settings):
     """Show the app its own PYTHONPATH, and leave the C environment as it is."""
     global _bootstrap, _original
     _bootstrap = os.fsencode(str(settings["bootstrap"]))
-    _original = settings["pythonpath"]  # type: ignore[assignment]
-    data = os.environ._data  # type: ignore[attr-defined]
-    if _original is None:
-        data.pop(b"PYTHONPATH", None)
-    else:
-        data[b"PYTHONPATH"] = os.fsencode(_original)
+    # sitecustomize has taken our folder away; what a child was given besides is its own.
+    if settings["pythonpath"] == "" and "PYTHONPATH" not in os.environ:
+        os.environ._data[b"PYTHONPATH"] = b""  # type: ignore[attr-defined]
+    _original = os.environ.get("PYTHONPATH")
 
 
 def install():
@@ -107,6 +105,10 @@ def _prefixed(value):
 def _mended_mapping(environ):
     # type: (object) -> object
     """The same for a mapping of str or bytes, as os.execve and os.posix_spawn take it."""
+    if environ is None:  # posix_spawn of Python 3.13: the C environment as it is
+        if not _is_hidden():
+            return None
+        environ = os.environ
     values = dict(environ)  # type: ignore[call-overload]
     if ENVIRONMENT_KEY in values or ENVIRONMENT_KEY.encode() in values:
         key = b"PYTHONPATH" if b"PYTHONPATH" in values else "PYTHONPATH"

@@ -32,7 +32,7 @@ _real_path_stats = _Loader.path_stats
 _real_cache_bytecode = _Loader._cache_bytecode
 
 _real_open_code = io.open_code
-_RUNNERS = ("runpy", "pdb", "bdb", "cProfile", "profile", "trace", "timeit")
+_RUNNERS = ("runpy", "_pydevd_bundle.pydevd_runpy", "pdb", "cProfile", "profile", "trace")
 
 #: thread → the source that get_code is at work on: (path, bytes, mtime, when it was read)
 _reading = {}  # type: dict[int, tuple[str, bytes, float, float]]

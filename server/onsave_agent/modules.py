@@ -39,6 +39,9 @@ def reconcile():
 def reconcile_tail():
     # type: () -> None
     """The same for the newest entries: cheap, and complete unless modules were deleted."""
+    main = sys.modules.get("__main__")
+    if main is not None and _seen.get("__main__") != id(main):
+        _look_at("__main__", main)
     new = len(sys.modules) - len(_seen) - len(_without)
     if new <= 0:
         return

@@ -5,9 +5,12 @@ module that hangs or kills the process is known), when many have gathered, at th
 session asks.
 """
 
-import _thread
 import os
 from _io import FileIO
+from _thread import RLock
+from os import close
+from os import open as open_file
+from os import read as read_file
 from stat import S_ISREG
 from time import time
 
@@ -24,7 +27,7 @@ _IMPORTLIB = (os.sep + os.path.join("importlib", "__init__.py"), os.sep + "pkgut
 #: More are sent at once; also how many stand in one message, far below 256 KB.
 _MANY = 400
 
-_lock = _thread.RLock()
+_lock = RLock()
 _pending = []  # type: list[list[object]]
 _known = {}  # type: dict[str, tuple[object, str]]
 _reread = set()  # type: set[str]
@@ -93,17 +96,17 @@ def missing(path, module=None, importer=None):
 def read(path):
     # type: (str) -> tuple[bytes, os.stat_result]
     """The bytes of a file, and what was known of it before they were read."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_file(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
         wanted = status.st_size + 1
-        data = os.read(descriptor, wanted)
+        data = read_file(descriptor, wanted)
         while len(data) == wanted:  # It grew meanwhile.
             wanted += 1 << 16
-            data += os.read(descriptor, 1 << 16)
+            data += read_file(descriptor, 1 << 16)
         return data, status
     finally:
-        os.close(descriptor)
+        close(descriptor)
 
 
 def digest_of_file(path):
@@ -205,5 +208,5 @@ def forked():
     # type: () -> None
     """In a forked child: what the parent had not yet told is the parent's to tell."""
     global _lock
-    _lock = _thread.RLock()
+    _lock = RLock()
     del _pending[:]

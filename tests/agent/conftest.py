@@ -240,6 +240,11 @@ class Session:
         self.wait(lambda: all(peer.closed for peer in self.peers))
 
     def close(self) -> None:
+        for peer in self.peers:
+            # Forked children hold the pipes of their parent open.
+            if not peer.closed and "pid" in peer.hello:
+                with contextlib.suppress(OSError):
+                    os.kill(peer.hello["pid"], signal.SIGKILL)
         for process in self.processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
