@@ -7,7 +7,7 @@ what was computed from the old one lives on, and is looked for here.
 import functools
 import gc
 import sys
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 
 from onsave_agent import codes, paths, swap
 
@@ -92,11 +92,10 @@ def _calls():
     for namespace in _namespaces():
         for value in list(namespace.values()):
             function = getattr(value, "__func__", value)
+            function = getattr(function, "__wrapped__", function)
             if isinstance(function, property):
                 function = function.fget
-            while function is not None and type(function) is not FunctionType:
-                function = vars(type(function)).get("__wrapped__") and None
-            if function is not None:
+            if type(function) is FunctionType:
                 for code in codes.inside(function.__code__):
                     found.setdefault(code.co_name, set()).update(code.co_names)
                     found.setdefault(function.__name__, set()).update(code.co_names)
@@ -130,21 +129,23 @@ def cached_in_instances(owner, name):
     return found is None or any(name in getattr(thing, "__dict__", ()) for thing in found)
 
 
-def only_in_namespace(function):
-    # type: (FunctionType) -> bool
-    """Whether nobody holds the function but modules and its class, by name."""
+def only_in_namespace(function, ours):
+    # type: (FunctionType, Iterable[object]) -> bool
+    """Whether nobody holds the function but modules and its class, by name; and ``ours``."""
     if gc.get_freeze_count():
         gc.unfreeze()
+    known = {id(thing) for thing in ours}
     for holder in gc.get_referrers(function):
-        kind = type(holder)
-        if kind is dict and _is_namespace(holder, function):
+        if id(holder) in known or type(holder) is FrameType and _is_agents(holder):
             continue
-        if kind is list and function in holder and len(holder) < 10000:
-            continue  # ours
-        if kind is tuple or kind.__name__ in ("frame", "list"):
-            continue  # ours
-        return False
+        if type(holder) is not dict or not _is_namespace(holder, function):
+            return False
     return True
+
+
+def _is_agents(frame):
+    # type: (FrameType) -> bool
+    return str(frame.f_globals.get("__name__")).startswith("onsave_agent.")
 
 
 def _is_namespace(holder, function):

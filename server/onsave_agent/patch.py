@@ -89,7 +89,7 @@ class Patch:
     def prove(self):
         # type: () -> list[list[object]]
         """Raise Refused unless it can be done. Returns what will go on with old bodies."""
-        if not getattr(sys, "_is_gil_enabled", bool.__call__ and (lambda: True))():
+        if not getattr(sys, "_is_gil_enabled", lambda: True)():
             raise Refused("this Python runs without a global lock: nothing is swapped in one step")
         live = []  # type: list[list[object]]
         for file in self.files:
@@ -207,7 +207,7 @@ class _File:
             why = None
             if pair.old.co_freevars != pair.new.co_freevars:
                 why = "uses other variables of the functions around it"
-            elif not kept.only_in_namespace(function):
+            elif not kept.only_in_namespace(function, self._ours()):
                 why = "has another signature or docstring, and somebody may have read the old one"
         if why is not None:
             raise Refused("%s %s" % (pair.qualname, why), place)
@@ -219,6 +219,11 @@ class _File:
                 raise Refused("%s changed, and it has made instances" % pair.qualname, place)
         elif owner is not None and kept.cached_in_instances(owner, pair.old.co_name):
             raise Refused("instances keep what %s gave" % pair.qualname, place)
+
+    def _ours(self):
+        # type: () -> list[object]
+        """What holds functions on our account."""
+        return [self.holders.functions, *self.live_functions]
 
     def _live(self, holders):
         # type: (swap.Holders) -> list[list[object]]

@@ -11,6 +11,7 @@ import builtins
 import functools
 import gc
 import sys
+from _thread import get_ident
 from collections import deque
 from types import (
     AsyncGeneratorType,
@@ -191,13 +192,14 @@ def _frames_in(filename):
     # type: (str) -> list[FrameType]
     """The calls under way in the file's functions, on all stacks but ours."""
     found = []
-    own = sys._getframe(0)
-    for bottom in list(sys._current_frames().values()):
-        frame = bottom  # type: FrameType | None
-        while frame is not None and frame is not own:
+    stacks = sys._current_frames()
+    # Not ours: nothing of the file is on it, and a frame that names itself would never go.
+    stacks.pop(get_ident(), None)
+    for frame in stacks.values():
+        while frame is not None:
             if frame.f_code.co_filename == filename:
                 found.append(frame)
-            frame = frame.f_back
+            frame = frame.f_back  # type: ignore[assignment]
     return found
 
 

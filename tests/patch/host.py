@@ -55,6 +55,7 @@ def handle(command, state):
         sys.path[0] = folder
         sys.argv = [folder + "/host"]
         paths.configure({"roots": [folder], "ignore": [], "data": True, "edited": []})
+        paths._library += (os.path.dirname(os.path.abspath(__file__)) + "/",)
         reports.begin(Silence())
         imports.install()
         return "begun"

@@ -61,6 +61,12 @@ class Zygote:
         self._folder.cleanup()
 
 
+class Restart(Exception):
+    def __init__(self, change: Change) -> None:
+        super().__init__(change.reason)
+        self.change = change
+
+
 class App:
     """A process that has loaded ``app`` from a folder and is ready."""
 
@@ -140,18 +146,23 @@ class App:
             if file in self.running and self.running[file] != source
         }
 
-    def save_and_tell(self, files: Mapping[str, str | bytes], phase: str = "now") -> dict[str, Any]:
-        self.write(files)
+    def orders(self) -> list[dict[str, Any]]:
+        """What the agent is to be told. Raises Restart where the syntax says so already."""
         orders = []
         for file, change in self.changes().items():
             if change.kind == "restart":
-                return {"type": "refused", "reason": change.reason, "line": change.line}
-            module = file[:-3].replace("/", ".")
-            path = os.path.realpath(self.folder / file)
-            new = self.sources[file]
-            orders.append(
-                order(path, self.running[file], new, change, module=module, hot=self.hot)
-            )
+                raise Restart(change)
+            module, path = file[:-3].replace("/", "."), os.path.realpath(self.folder / file)
+            old, new = self.running[file], self.sources[file]
+            orders.append(order(path, old, new, change, module=module, hot=self.hot))
+        return orders
+
+    def save_and_tell(self, files: Mapping[str, str | bytes], phase: str = "now") -> dict[str, Any]:
+        self.write(files)
+        try:
+            orders = self.orders()
+        except Restart as restart:
+            return {"type": "refused", "reason": restart.change.reason, "line": restart.change.line}
         if not orders:
             return {"type": "same"}
         self._number += 1

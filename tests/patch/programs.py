@@ -65,7 +65,7 @@ KINDS = {
     "registered": "@route('/{path}')\ndef f{n}(x=0):\n    return {e}",
     "hidden": "@route('/{path}')\ndef _(x=0):\n    return {e}",
     "branch": "if {flag}:\n    def f{n}(x=0): return {e}\nelse:\n    def f{n}(x=0): return {e2}",
-    "main": "def main{n}():\n    STARTED.append({e})\nmain{n}()",
+    "main": "def main{n}():\n    STARTED.append(attempt(lambda x: {e}, 1))\nmain{n}()",
 }  # fmt: skip
 
 PRELUDE = """\
@@ -307,15 +307,14 @@ def _q_held(names):
         for name in ("f%d" % n,):
             if name in names:
                 _q_try(lambda: names[name](3))
-        if KEEP and "C%d" % n in names:
+        if KEEP and "C%d" % n in names and "held%d" % n not in names:
             try:
                 names["held%d" % n] = names["C%d" % n](4)
             except Exception:
                 pass
-for _q_module in (globals(), vars(helper)):
-    _q_held(_q_module)
 
 def _q_ask(names):
+    _q_held(names)
     found = {}
     for n in range(9):
         for prefix in ("f", "late", "make"):
