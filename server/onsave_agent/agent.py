@@ -73,11 +73,13 @@ def _at_exit():
     try:
         crash = sys.modules.get("onsave_agent.crash")
         if crash is None and _died():
-            crash = hooks.load("crash")  # type: ignore[assignment]
+            crash = hooks.load("crash")
         if crash is not None:
             crash.at_exit()
         modules.reconcile()
         reports.flush()
+        if channel is not None:
+            channel.finish()
     except Exception:
         pass
 

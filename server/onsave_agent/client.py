@@ -31,6 +31,8 @@ _TICK = 0.01
 _SETTLE = 0.05
 #: How often it is asked whether there is a reason to go on waiting, in seconds.
 _ALIVE = 0.1
+#: How long the end of a process may be held up for a session that does not read, in seconds.
+_LAST_MOMENT = 0.3
 _FLAGS = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
 #: A session that hangs up on us this often is left alone.
 _RECONNECTS = 3
@@ -200,6 +202,16 @@ class Channel:
             pass  # The session has gone: the thread sees that, and what it means.
         finally:
             self._sending = False
+
+    def finish(self):
+        # type: () -> None
+        """Before the end: give the session a moment to take what it has not yet taken."""
+        deadline = monotonic() + _LAST_MOMENT
+        while self._backlog and self._socket is not None and monotonic() < deadline:
+            with self._lock:
+                if not self._sending:
+                    self._drain_backlog()
+            sleep(0.002)
 
     def ask(self, message, timeout=None, alive=None):
         # type: (dict[str, object], float | None, Callable[[], bool] | None) -> dict[str, object] | None

@@ -7,6 +7,10 @@ imported at that moment, too.
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _HERE = os.path.dirname(__file__)
 
 #: module of the app's → (our module, its function, which takes the module)
@@ -17,11 +21,12 @@ AFTER = {
     "subprocess": ("environment", "after_subprocess"),
     "threading": ("crash", "after_threading"),
     "asyncio.base_events": ("crash", "after_asyncio"),
-    "multiprocessing.process": ("crash", "after_multiprocessing"),
+    "traceback": ("hooks", "after_traceback"),
     "werkzeug._reloader": ("frameworks", "after_werkzeug"),
     "django.utils.autoreload": ("frameworks", "after_django"),
     "uvicorn.config": ("frameworks", "after_uvicorn"),
     "gunicorn.config": ("frameworks", "after_gunicorn"),
+    "gunicorn.ctl.server": ("frameworks", "after_gunicorn_control"),
     "gunicorn.workers.base": ("frameworks", "after_gunicorn_worker"),
     "hypercorn.run": ("frameworks", "after_hypercorn"),
     "granian.server.common": ("frameworks", "after_granian"),
@@ -29,9 +34,53 @@ AFTER = {
 }
 
 
+class _ExceptHook:
+    """Stands in the place of both sys.excepthook and sys.__excepthook__: they are one object still,
+    and a program that looks whether the hook is the default one finds that it is."""
+
+    __slots__ = ("_real",)
+
+    def __init__(self, real):
+        # type: (Any) -> None
+        self._real = real
+
+    def __call__(self, kind, value, traceback, /):
+        # type: (Any, BaseException, Any) -> None
+        try:
+            self._real(kind, value, traceback)
+        finally:
+            load("crash").uncaught(value, "main", True)
+
+    def __getattr__(self, name):
+        # type: (str) -> Any
+        return getattr(self._real, name)
+
+    def __repr__(self):
+        # type: () -> str
+        return repr(self._real)
+
+
+def after_traceback(module):
+    # type: (Any) -> None
+    """multiprocessing prints what ends a worker with ``traceback.print_exc``, and tells nobody."""
+    real = module.print_exc
+
+    def print_exc(*arguments, **options):
+        # type: (Any, Any) -> None
+        real(*arguments, **options)
+        if sys._getframe(1).f_globals.get("__name__") == "multiprocessing.process":
+            error = sys.exc_info()[1]
+            if error is not None:
+                load("crash").uncaught(error, "worker", False)
+
+    print_exc.__doc__ = real.__doc__
+    module.print_exc = print_exc
+
+
 def install():
     # type: () -> None
-    """Do at once what is due for modules that were imported before us (by .pth files, say)."""
+    """Watch for the end, and do what is due for modules that came before us (by .pth files, say)."""
+    sys.excepthook = sys.__excepthook__ = _ExceptHook(sys.excepthook)
     for name in AFTER:
         module = sys.modules.get(name)
         if module is not None:
@@ -51,7 +100,7 @@ def run(name, module):
 def import_failed(error):
     # type: (BaseException) -> None
     """An exception left the execution of a project's module; somebody may catch it."""
-    load("crash").remember(error)  # type: ignore[attr-defined]
+    load("crash").remember(error)
 
 
 def resource_read(path):
@@ -63,7 +112,7 @@ def resource_read(path):
 
 
 def load(name):
-    # type: (str) -> object
+    # type: (str) -> Any
     """The agent's module ``name``, imported when it is needed; its bytecode is cached."""
     full = "onsave_agent." + name
     module = sys.modules.get(full)

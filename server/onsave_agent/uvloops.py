@@ -4,6 +4,8 @@ import os
 import socket
 import stat
 
+from onsave_agent import crash
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -14,6 +16,7 @@ _OURS = ("family", "flags", "reuse_address", "reuse_port")
 def after_uvloop(module):
     # type: (Any) -> None
     """Let ``uvloop.Loop`` be given sockets that went through Python's bind and listen."""
+    crash.watch_loop(module.Loop)
     real_tcp = module.Loop.create_server
     real_unix = module.Loop.create_unix_server
 
