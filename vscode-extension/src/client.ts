@@ -11,6 +11,13 @@ import { interpreterSources, namesOnPath, probe } from './interpreters';
 import { type Interpreter, chooseInterpreter, chooseServerPython, explain } from './python';
 import { RestartBudget } from './restart_budget';
 
+/** One trouble makes one notification, and that is ours: what the library would show is logged. */
+class QuietClient extends LanguageClient {
+  override error(message: string, data?: unknown): void {
+    super.error(message, data, false);
+  }
+}
+
 export class Server implements vscode.Disposable {
   private client: LanguageClient | undefined;
   private queue: Promise<void> = Promise.resolve();
@@ -119,7 +126,7 @@ export class Server implements vscode.Disposable {
     const options: LanguageClientOptions = {
       // Every file of the workspace: what the app has loaded may have any name.
       documentSelector: [{ scheme: 'file' }],
-      initializationOptions: { onsave: { runInTerminal: true, ...await this.settings() } },
+      initializationOptions: { onsave: { runInTerminal: true, tellsFailures: true, ...await this.settings() } },
       outputChannel: this.log,
       traceOutputChannel: this.log,
       initializationFailedHandler: (error: Error) => {
@@ -135,7 +142,7 @@ export class Server implements vscode.Disposable {
         closed: () => this.closed(),
       },
     };
-    const client = new LanguageClient('onsave', 'onsave', server, options);
+    const client = new QuietClient('onsave', 'onsave', server, options);
     this.client = client;
     client.onDidChangeState(({ newState }) => {
       if (newState === State.Stopped) this.stopped.fire();

@@ -64,6 +64,7 @@ export interface StartArguments {
   name?: string;
   cwd?: string;
   folder?: string;
+  options?: string[];
 }
 
 export interface WhyParams {

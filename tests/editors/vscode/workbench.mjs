@@ -153,6 +153,16 @@ async function steps() {
   await statusSays(/shop: ready/);
   await until('no squiggle is left', async () => await page.locator('.squiggly-error').count() === 0);
 
+  await page.locator('.activitybar .action-label[aria-label^="onsave"]').click();
+  const rows = page.locator('.pane-body .monaco-list-row');
+  await rows.filter({ hasText: 'Loaded files' }).click();
+  await rows.filter({ hasText: 'shop/prices.py' }).filter({ hasText: 'imported at app.py' })
+    .waitFor();
+  await rows.filter({ hasText: 'Last saves' }).click();
+  await shot('tree');
+  say('the tree lists what the app has loaded');
+
+  await open('shop/prices.py');
   await command('onsave: Show Why');
   await page.locator('.quick-input-list .monaco-list-row', { hasText: 'loaded by shop' })
     .first().waitFor();

@@ -1,0 +1,177 @@
+// Apps that run for real: started, found, told apart, stopped, from inside the extension host.
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import * as vscode from 'vscode';
+import type { Session } from '../../../../vscode-extension/src/lsp_ext';
+import type { Api } from '../../../../vscode-extension/src/main';
+
+const PYTHON = process.env['PYTHON'] ?? 'python3';
+
+async function activated(): Promise<Api> {
+  const api = await vscode.extensions.getExtension<Api>('onsave.onsave')?.activate();
+  assert.ok(api);
+  return api;
+}
+
+/** Resolves once the sessions are as `wanted` says. */
+async function until<T>(api: Api, wanted: (all: readonly Session[]) => T | undefined): Promise<T> {
+  for (;;) {
+    const found = wanted(api.sessions.all);
+    if (found !== undefined) return found;
+    await new Promise<void>((resolve) => {
+      const listener = api.sessions.onChange(() => {
+        listener.dispose();
+        resolve();
+      });
+    });
+  }
+}
+
+const named = (name: string, state: string) => (all: readonly Session[]) =>
+  all.find((one) => one.name === name && one.state === state);
+const none = (all: readonly Session[]) => all.length === 0 ? true : undefined;
+
+function workspace(): string {
+  const root = vscode.workspace.workspaceFolders?.[0]?.uri.fsPath;
+  assert.ok(root);
+  return root;
+}
+
+/** A program that runs until it is stopped, and is no server. */
+function ticker(name: string): string {
+  const file = path.join(workspace(), `${name}.py`);
+  fs.writeFileSync(file, 'import threading\nWORD = "one"\nthreading.Event().wait()\n');
+  return file;
+}
+
+describe('apps', () => {
+  const children: ChildProcess[] = [];
+
+  afterEach(async () => {
+    const api = await activated();
+    for (const { name } of api.sessions.all) {
+      await vscode.commands.executeCommand('onsave.stop', name);
+    }
+    await until(api, none);
+    for (const child of children) child.kill();
+  });
+
+  it('are started in a terminal, restarted by a save, and stopped', async () => {
+    const api = await activated();
+    const file = ticker('ticker');
+    await vscode.commands.executeCommand(
+      'onsave.server.start', { command: [PYTHON, file], name: 'ticker', cwd: workspace() });
+    const before = await until(api, named('ticker', 'running'));
+    const terminal = vscode.window.terminals.find((one) => one.name.includes('ticker'));
+    assert.ok(terminal, 'it has a terminal');
+
+    const document = await vscode.workspace.openTextDocument(file);
+    const edit = new vscode.WorkspaceEdit();
+    edit.replace(document.uri, document.lineAt(1).range, 'WORD = "two"');
+    await vscode.workspace.applyEdit(edit);
+    assert.ok(await document.save());
+    const after = await until(api, (all) =>
+      all.find((one) => one.state === 'running' && one.run > before.run));
+    assert.notEqual(after.pid, before.pid);
+
+    await vscode.commands.executeCommand('onsave.stop', 'ticker');
+    await until(api, none);
+  });
+
+  it('started elsewhere are found, several at a time, and each is stopped by its name', async () => {
+    const api = await activated();
+    const command = await api.server.command();
+    assert.ok(command);
+    const [program = '', ...rest] = command;
+    for (const name of ['first', 'second']) {
+      children.push(spawn(
+        program, [...rest, 'run', '--name', name, '--', PYTHON, ticker(name)],
+        { cwd: workspace(), stdio: 'ignore' }));
+    }
+    const first = await until(api, named('first', 'running'));
+    const second = await until(api, named('second', 'running'));
+    assert.notEqual(first.pid, second.pid);
+    await vscode.commands.executeCommand('onsave.stop', 'first');
+    await until(api, (all) => all.every(({ name }) => name !== 'first') ? true : undefined);
+    assert.equal(api.sessions.get('second')?.pid, second.pid, 'the other one was left alone');
+  });
+
+  it('can be tasks of tasks.json', async () => {
+    const api = await activated();
+    const file = ticker('task');
+    const folder = path.join(workspace(), '.vscode');
+    fs.mkdirSync(folder, { recursive: true });
+    fs.writeFileSync(path.join(folder, 'tasks.json'), JSON.stringify({
+      version: '2.0.0',
+      tasks: [{ type: 'onsave', label: 'as a task', name: 'task', command: [PYTHON, file] }],
+    }));
+    const find = async () => (await vscode.tasks.fetchTasks())
+      .find((one) => one.definition.type === 'onsave' && one.name === 'as a task');
+    let task = await find();
+    while (task === undefined) { // until the editor has read the file
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      task = await find();
+    }
+    await vscode.tasks.executeTask(task);
+    await until(api, named('task', 'running'));
+  });
+});
+
+describe('a server that dies', () => {
+  const window = vscode.window as { showErrorMessage: unknown };
+  const original = window.showErrorMessage;
+  let shown: string[] = [];
+  const set = (value: string[] | undefined) => vscode.workspace.getConfiguration('onsave')
+    .update('server.command', value, vscode.ConfigurationTarget.Global);
+  const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50));
+
+  beforeEach(() => {
+    shown = [];
+    window.showErrorMessage = (text: string) => {
+      shown.push(text);
+      return Promise.resolve(undefined);
+    };
+  });
+
+  afterEach(async () => {
+    window.showErrorMessage = original;
+    const api = await activated();
+    await set(undefined);
+    await api.server.restart();
+    assert.ok(api.server.running, 'a good one can be had after that');
+  });
+
+  it('at once, is not started without end', async () => {
+    const api = await activated();
+    const tally = path.join(workspace(), 'tally');
+    const dying = `open(${JSON.stringify(tally)}, "a").write("x"); raise SystemExit(3)`;
+    await set([PYTHON, '-c', dying]);
+    while (shown.length === 0) await soon();
+    await api.server.idle();
+    const starts = fs.readFileSync(tally, 'utf8').length;
+    assert.ok(starts >= 1 && starts <= 5, `${starts} starts`);
+    assert.equal(shown.length, 1, shown.join('; '));
+    assert.equal(api.server.running, undefined);
+  });
+
+  it('again and again, is left alone after the fifth time, and that is told once', async () => {
+    const api = await activated();
+    const pids: number[] = [];
+    for (let death = 1; death <= 5; death++) {
+      const pid = () => (api.server.running as { _serverProcess?: ChildProcess } | undefined)
+        ?._serverProcess?.pid;
+      while (pid() === undefined || pid() === pids.at(-1)) await soon();
+      pids.push(pid() ?? 0);
+      process.kill(pids.at(-1) ?? 0, 'SIGKILL');
+      while (api.server.running !== undefined && pid() === pids.at(-1)) await soon();
+    }
+    while (shown.length === 0) await soon();
+    assert.equal(new Set(pids).size, 5);
+    assert.match(shown.join('; '), /^onsave's server ended five times in three minutes/);
+    assert.equal(shown.length, 1);
+    assert.equal(api.server.running, undefined);
+  });
+});
