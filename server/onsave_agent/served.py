@@ -1,0 +1,236 @@
+"""Modules that were imported ahead, handed out when the app asks for them.
+
+The app's imports run as ever. Where one asks for a module that :mod:`onsave_agent.warm` has imported
+ahead, the module is not executed once more, but taken from the store, and with it what its execution
+had asked for, in the same order; so ``sys.modules`` becomes what it would have become, and a
+module that nobody asks for never shows up.
+
+A module counts only as long as everything that its execution depended on is as it was: the files
+that its name leads to, what was not there, the variables that it read, the functions of the standard
+library that programs like to replace. Else the session is told, which starts the app without
+snapshot: there is no way to be half right.
+"""
+
+import _frozen_importlib as _bootstrap
+import _thread
+import os
+import sys
+import time
+
+from onsave_agent import warm
+
+#: Variables that libraries read in C, where it can't be seen.
+_READ_IN_C = (
+    b"OMP_", b"OPENBLAS_", b"MKL_", b"GOTO_", b"BLIS_", b"KMP_", b"NUMEXPR_", b"VECLIB_", b"LD_",
+    b"MALLOC_", b"CUDA_", b"TF_", b"GRPC_", b"POLARS_", b"RAYON_", b"ARROW_", b"PYTHON",
+)  # fmt: skip
+_FIND_AND_LOAD = _bootstrap._find_and_load_unlocked.__code__
+
+
+def read_in_c():
+    # type: () -> dict[bytes, bytes]
+    return {
+        key: value
+        for key, value in list(os.environ._data.items())  # type: ignore[attr-defined]
+        if key.startswith(_READ_IN_C)
+    }
+
+
+class Served:
+    """A finder, the first on ``sys.meta_path`` as long as there is something to serve.
+
+    tell: called once, with [[module, reason], …], when the app is not what was prepared for;
+    does not return where the app can still be thrown away
+    """
+
+    def __init__(self, store, tell):
+        # type: (dict[str, warm.Entry], object) -> None
+        self._store = store
+        self._tell = tell
+        self._given = {}  # type: dict[str, object]
+        self._lock = _thread.RLock()
+        self._finders = list(sys.meta_path)
+        self._hooks = list(sys.path_hooks)
+        self._installed = []  # type: list[str]
+        self._read_in_c = read_in_c()
+        self._functions = {}  # type: dict[str, dict[str, object]]
+        self._told = False
+
+    def install(self, installed):
+        # type: (list[str]) -> None
+        """Begin. installed: what was, outside the libraries, when modules were imported ahead."""
+        self._installed = installed
+        self._functions = warm.functions()
+        if self._store:
+            sys.meta_path.insert(0, self)
+
+    # --- a finder, a loader ---------------------------------------------------------------------
+
+    def find_spec(self, name, path=None, target=None):
+        # type: (str, object, object) -> object
+        # Only where the module is about to be loaded: who merely looks gets the real spec.
+        if (name not in self._store and name not in self._given) or (
+            sys._getframe(2).f_code is not _FIND_AND_LOAD
+        ):
+            return None
+        with self._lock:
+            if name in self._store:
+                self._verify(name)
+                self._give(name, first=name)
+            elif name not in self._given:
+                return None
+            spec = _bootstrap.ModuleSpec(name, self)
+            if not self._store and self in sys.meta_path:
+                sys.meta_path.remove(self)
+        return spec
+
+    def create_module(self, spec):
+        # type: (object) -> None
+        return None
+
+    def exec_module(self, module):
+        # type: (object) -> None
+        # The import system goes on with whatever stands there now.
+        name = module.__spec__.name  # type: ignore[attr-defined]
+        sys.modules[name] = self._given[name]  # type: ignore[assignment]
+
+    # --- giving ---------------------------------------------------------------------------------
+
+    def _give(self, name, first=""):
+        # type: (str, str) -> None
+        """Put ``name`` and what it needs where they belong; ``first`` is the import system's."""
+        package, _, child = name.rpartition(".")
+        if package in self._store:
+            self._give(package)
+        entry = self._store.pop(name, None)
+        if entry is None:
+            return
+        self._given[name] = entry.module
+        if name in warm.REPLACED:
+            self._functions[name] = warm.callables(vars(entry.module))
+        for need in entry.needs:
+            self._give(need)
+        if entry.filters:
+            active = sys.modules.get("warnings", sys.modules["_warnings"])
+            filters = active.filters  # type: ignore[attr-defined]
+            for in_front, added in entry.filters:
+                filters.insert(0 if in_front else len(filters), added)  # type: ignore[arg-type]
+            warm.filters_changed()
+        for where, key, _old, new in entry.replaced:
+            if where in self._given or where in sys.modules:
+                setattr(self._given.get(where, sys.modules.get(where)), key, new)
+                if where in self._functions:
+                    self._functions[where][key] = new
+        if name == "logging":
+            nanoseconds = isinstance(entry.module._startTime, int)  # type: ignore[attr-defined]
+            now = time.time_ns() if nanoseconds else time.time()
+            entry.module._startTime = now  # type: ignore[attr-defined]
+        if name == first:
+            return
+        sys.modules[name] = entry.module  # type: ignore[assignment]
+        if entry.bound:
+            # A package that is being given itself stands in sys.modules last.
+            parent = self._given[package] if package in self._given else sys.modules[package]
+            setattr(parent, child, entry.module)
+
+    # --- verifying ------------------------------------------------------------------------------
+
+    def _verify(self, name):
+        # type: (str) -> None
+        if self._told:
+            return
+        reason = self._general()
+        found = []
+        if reason:
+            found.append(["", reason])
+        elif not all(self._is_good(entry) for entry in self._closure(name)):
+            found = [
+                [entry.name, self._reason]
+                for entry in list(self._store.values())
+                if not self._is_good(entry)
+            ]
+        if found:
+            self._told = True
+            self._tell(found)  # type: ignore[operator]
+
+    def _general(self):
+        # type: () -> str
+        if read_in_c() != self._read_in_c:
+            now = read_in_c()
+            keys = [key for key in {**now, **self._read_in_c}
+                    if now.get(key) != self._read_in_c.get(key)]  # fmt: skip
+            return "the app sets %s as it starts" % os.fsdecode(keys[0])
+        found = warm.replaced(self._functions)
+        if found is not None:
+            return "the app replaces %s.%s as it starts" % found[:2]
+        if list(sys.path_hooks) != self._hooks:
+            return "the app changes sys.path_hooks as it starts"
+        return ""
+
+    def _closure(self, name):
+        # type: (str) -> list[warm.Entry]
+        """All entries that would be given with ``name``."""
+        found = {}  # type: dict[str, warm.Entry]
+        queue = [name]
+        while queue:
+            wanted = queue.pop()
+            entry = self._store.get(wanted)
+            if entry is not None and wanted not in found:
+                found[wanted] = entry
+                queue += entry.needs
+                queue.append(wanted.rpartition(".")[0])
+        return list(found.values())
+
+    def _is_good(self, entry):
+        # type: (warm.Entry) -> bool
+        """Whether everything that ``entry`` depended on is the same; else ``_reason`` says what."""
+        for key, value in entry.reads.items():
+            if warm.variable(key) != value:
+                self._reason = "it reads %s, which the app sets as it starts" % key
+                return False
+        if entry.metadata and warm.installed() != self._installed:
+            self._reason = "it asks what is installed, which is more by now"
+            return False
+        for name in entry.missing:
+            if "." not in name and _bootstrap._find_spec(name, None) is not None:
+                self._reason = "it had to do without %s, which is there now" % name
+                return False
+        if "." in entry.name and not self._has_new_finders():
+            return True
+        return self._leads_to(entry)
+
+    def _leads_to(self, entry):
+        # type: (warm.Entry) -> bool
+        """Whether the name leads to the same file by the same kind of loader."""
+        known = getattr(entry.module, "__spec__", None)
+        if known is None or known.name != entry.name:
+            return True  # put into sys.modules by hand
+        package = entry.name.rpartition(".")[0]
+        path = None
+        if package:
+            parent = self._store[package].module if package in self._store else sys.modules.get(
+                package
+            )
+            path = getattr(parent, "__path__", None)
+            if path is None:
+                return True
+        for finder in sys.meta_path:
+            if finder is self:
+                continue
+            spec = finder.find_spec(entry.name, path, None)
+            if spec is not None:
+                if spec.loader is None and known.origin is None:  # a namespace package
+                    if list(spec.submodule_search_locations) == list(entry.module.__path__):
+                        return True
+                elif spec.origin == known.origin and type(spec.loader) is type(known.loader):
+                    return True
+                self._reason = "it comes from %s now" % (spec.origin or spec.loader)
+                return False
+        self._reason = "it can't be found any more"
+        return False
+
+    def _has_new_finders(self):
+        # type: () -> bool
+        """Whether somebody stands before those who find files."""
+        before = [finder for finder in sys.meta_path if finder is not self]
+        return before[:len(self._finders)] != self._finders

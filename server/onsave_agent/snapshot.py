@@ -1,0 +1,210 @@
+"""The base snapshot: the app's own command, standing before the first line of its code.
+
+The session starts the command once more while the app runs, as it would for a restart. In the
+bootstrap it stops here, imports ahead what the last run had imported of libraries, and waits. When a
+restart is due, the session says which run this process is to be, and it goes on from here as any
+start would: the script is read then, ``-m`` is looked up then, with a process, terminal, parent and
+exit code of its own. Nothing is forked, so nothing that does not survive a fork can be in the way.
+
+A process started with "snapshot" in its settings is such a snapshot, or, if it is sent "try", a
+trial of what can be imported ahead, which ends when it has answered.
+"""
+
+import _socket
+import os
+import select
+import sys
+
+from onsave_agent import modules, paths, protocol, reports, served, warm
+from onsave_agent.client import _moved_high
+from onsave_agent.paths import command_line
+
+_store = {}  # type: dict[str, warm.Entry]
+
+
+class _Nobody:
+    """Stands in for the channel: what a snapshot imports is nobody's affair until it is an app."""
+
+    settings = {"held": False, "beside": False}  # type: dict[str, object]
+
+    def send(self, message, descriptor=None):
+        # type: (dict[str, object], int | None) -> None
+        pass
+
+
+class _Connection:
+    """To the session, blocking: there is nothing else to do."""
+
+    def __init__(self, settings):
+        # type: (dict[str, object]) -> None
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        connection.connect(str(settings["socket"]))
+        high = _moved_high(connection.fileno())
+        if high != connection.fileno():
+            connection.detach()
+            connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fileno=high)
+        self._socket = connection
+        self._received = b""
+
+    def send(self, message):
+        # type: (dict[str, object]) -> None
+        self._socket.sendall(protocol.encode(message))
+
+    def receive(self):
+        # type: () -> dict[str, object]
+        """The next message. Ends the process where the session is gone."""
+        while b"\n" not in self._received:
+            data = self._socket.recv(1 << 20)
+            if not data:
+                os._exit(0)
+            self._received += data
+        line, _, self._received = self._received.partition(b"\n")
+        return protocol.decode(line, protocol.SESSION_MESSAGES)
+
+    def has_news(self):
+        # type: () -> bool
+        if b"\n" in self._received:
+            return True
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def close(self):
+        # type: () -> None
+        self._socket.close()
+
+
+def stand_by(settings):
+    # type: (dict[str, object]) -> dict[str, object]
+    """Wait to be resumed; return the settings of the run that this process has become.
+
+    Called with everything of the agent in place but the channel. Does not return where the process
+    is not needed any more.
+    """
+    try:
+        return _stand_by(settings)
+    except BaseException:
+        # Ctrl-C is told to the whole terminal; a snapshot that failed is started anew, or not.
+        os._exit(1)
+
+
+def _stand_by(settings):
+    # type: (dict[str, object]) -> dict[str, object]
+    reports.begin(_Nobody())
+    connection = _Connection(settings)
+    connection.send(
+        {
+            "type": "hello",
+            "role": "snapshot",
+            "version": protocol.VERSION,
+            "token": settings["token"],
+            "snapshot": settings["snapshot"],
+            "pid": os.getpid(),
+            "executable": sys.executable or "",
+            "argv": command_line(),
+            "refused": _unsuitable(),
+        }
+    )
+    installed = warm.installed()
+    writes_bytecode = not sys.flags.dont_write_bytecode
+    while True:
+        message = connection.receive()
+        kind = message["type"]
+        if kind in ("try", "warm"):
+            sys.dont_write_bytecode = not writes_bytecode
+            if kind == "try":
+                _try(connection, message)
+            connection.send(_warm(connection, message))
+            installed = warm.installed()
+        elif kind == "resume":
+            connection.close()
+            return _resume(str(message["settings"]), installed)
+        elif kind == "discard":
+            os._exit(0)
+
+
+def _unsuitable():
+    # type: () -> str | None
+    """Why this interpreter can't stand by, if it can't."""
+    if sys.flags.verbose or "importtime" in sys._xoptions:
+        return "the interpreter prints what it imports"
+    if sys.flags.interactive:
+        return "the interpreter is interactive"
+    own = [name for name, path in _files(sys.modules.items()) if not paths.is_library(path)]
+    own = [name for name in own if not name.startswith("onsave_agent") and name != "__main__"]
+    return "%s runs before the app does" % own[0] if own else None
+
+
+def _files(items):
+    # type: (object) -> list[tuple[str, str]]
+    found = []
+    for name, module in list(items):  # type: ignore[call-overload]
+        path = getattr(module, "__dict__", {}).get("__file__")
+        if isinstance(path, str):
+            found.append((name, paths.real(os.path.abspath(path))))
+    return found
+
+
+def _try(connection, message):
+    # type: (_Connection, dict[str, object]) -> None
+    from onsave_agent.trial import Trial
+
+    trial = Trial(bool(message["forks"]))
+    result = trial.run(list(message["names"]))  # type: ignore[call-overload]
+    connection.send(dict(result, type="tried"))
+    os._exit(0)
+
+
+def _warm(connection, message):
+    # type: (_Connection, dict[str, object]) -> dict[str, object]
+    """Import ahead; the answer "warmed"."""
+    global _store
+    recorder = warm.Recorder()
+    recorder.begin()
+    error = None
+    try:
+        for name in message["names"]:  # type: ignore[attr-defined]
+            if connection.has_news():
+                break
+            if name not in sys.modules:
+                __import__(name)
+    except BaseException as raised:
+        error = "%s can't be imported ahead: %s: %s" % (name, type(raised).__name__, raised)
+    recorder.end()
+    _store = recorder.hide()
+    more = [name for name in message["without"] if name in _store]  # type: ignore[attr-defined]
+    if more and error is None:
+        error = "%s was imported ahead, which was not to be" % more[0]
+    opened = _files((name, entry.module) for name, entry in _store.items())
+    return {
+        "type": "warmed",
+        "modules": len(_store),
+        # Folders as well: what is installed now may be found before what was found then.
+        "files": [path for _name, path in opened]
+        + [os.path.realpath(sys.executable)]
+        + [os.path.abspath(folder) for folder in sys.path],
+        "refused": error,
+    }
+
+
+def _resume(text, installed):
+    # type: (str, list[str]) -> dict[str, object]
+    settings = protocol.decode_environment(text)
+    os.environ[protocol.ENVIRONMENT_KEY] = text
+    reports.restart()
+    modules.restart()
+    for finder in list(sys.path_importer_cache.values()):
+        if hasattr(finder, "invalidate_caches"):
+            finder.invalidate_caches()
+    served.Served(_store, _unlike).install(installed)
+    return settings
+
+
+def _unlike(found):
+    # type: (list[list[str]]) -> None
+    """The app is not what was prepared for: the session starts it without snapshot."""
+    from onsave_agent import agent, files
+
+    agent.channel.send({"type": "unlike", "modules": found})  # type: ignore[union-attr]
+    while not files.is_ready():
+        select.select([], [], [], 10)  # It is about to be ended.
