@@ -1,6 +1,7 @@
 """Code objects: compiling a source, finding the functions in it, and which became which."""
 
 import _imp
+from sys import version_info
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,6 +142,43 @@ def _shift(blocks, line):
         if first <= line <= last:
             return delta
     return None
+
+
+def equal(one, other):
+    # type: (CodeType, CodeType) -> bool
+    """Whether two code objects do the same, at the same positions.
+
+    ``==`` won't do: in 3.11 it also compares what the interpreter has noted in code that is hot.
+    """
+    return (
+        [getattr(one, name) for name in _PARTS] == [getattr(other, name) for name in _PARTS]
+        and one.co_code == other.co_code
+        and len(one.co_consts) == len(other.co_consts)
+        and all(map(_same_constant, one.co_consts, other.co_consts))
+    )
+
+
+_PARTS = [
+    name
+    for name in (
+        "co_name co_qualname co_firstlineno co_flags co_argcount co_posonlyargcount "
+        "co_kwonlyargcount co_stacksize co_names co_varnames co_freevars co_cellvars co_linetable "
+        "co_lnotab co_exceptiontable"
+    ).split()
+    if hasattr(equal.__code__, name) and not (name == "co_lnotab" and version_info >= (3, 10))
+]
+
+
+def _same_constant(one, other):
+    # type: (object, object) -> bool
+    kind = type(one)
+    if kind is not type(other):
+        return False
+    if kind is type(equal.__code__):
+        return equal(one, other)  # type: ignore[arg-type]
+    if kind is tuple:
+        return len(one) == len(other) and all(map(_same_constant, one, other))  # type: ignore
+    return one == other and (kind not in (float, complex) or repr(one) == repr(other))
 
 
 def differs(old, new):

@@ -84,7 +84,12 @@ class Patch:
     def __init__(self, number, files):
         # type: (object, list[dict[str, Any]]) -> None
         self.number = number
-        self.files = [_File(order) for order in files]
+        # A process of the app that has not loaded a file (a master of workers) has nothing of it.
+        self.files = [
+            _File(order)
+            for order in files
+            if reports.known(order["path"]) or _modules(order["path"])
+        ]
 
     def prove(self):
         # type: () -> list[list[object]]
@@ -188,7 +193,7 @@ class _File:
     def _pair_of(self, code):
         # type: (CodeType) -> codes.Pair
         for pair in self.by_key.get(codes.key(code), ()):
-            if pair.old == code:
+            if codes.equal(pair.old, code):
                 return pair
         raise Refused(
             "what runs as %s is not what its source says: something rewrote it" % code.co_name,
@@ -230,7 +235,8 @@ class _File:
         found = []
         for code, line in holders.under_way():
             for pair in self.by_key.get(codes.key(code), ()):
-                if pair.old == code and (pair.new is None or pair in self.changed()):
+                changed = pair.new is None or pair in self.changed()
+                if changed and codes.equal(pair.old, code):
                     found.append([self.path, line, pair.qualname])
         return found
 
@@ -321,12 +327,7 @@ class _File:
         for function, pair in self.live_functions:
             code = function.__code__
             self.replaced[id(code)] = (code, pair)
-            if code != pair.new or pair.state != "same":
-                found.append((function, "__code__", pair.new))
-            elif code is not pair.new:
-                # Equal in all that counts, positions included: the old object may stay, but those
-                # inside it must be known to the next patch: they are, being equal as well.
-                continue
+            found.append((function, "__code__", pair.new))
             if pair.state == "redefined":
                 module = next(m for m in self.modules if m.__dict__ is function.__globals__)
                 owner = _owner([module], pair.qualname)

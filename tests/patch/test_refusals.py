@@ -311,3 +311,20 @@ def test_a_source_that_is_not_what_runs_is_refused(run):
     app = run(app="def f(): return 1")
     app.running["app.py"] = b"def f(): return 5"
     assert app.save({"app.py": "def f(): return 2"}).startswith("what runs as f is not")
+
+
+def test_a_process_that_has_not_loaded_the_file_has_nothing_to_do(run):
+    app = run(app="def f(): return 1", other="def f(): return 1")
+    assert app.save({"other.py": "def f(): return 2"}) == "patched"
+    assert app.ask("__import__('other').f()") == "2"
+
+
+def test_code_that_is_hot_is_still_what_its_source_says(run):
+    """Python 3.11: == of code objects compares what the interpreter has noted in them."""
+    source = "class A:\n    x = 1\n    def f(self): return [self.x + i for i in range(3)]\na = A()"
+    app = run(app=source)
+    app.run("for _ in range(1000): a.f()")
+    assert app.save({"app.py": source.replace("range(3)", "range(2)")}) == "patched"
+    app.run("for _ in range(1000): a.f()")
+    assert app.save({"app.py": "# moved\n" + source}) == "patched"
+    assert app.ask("a.f(), a.f.__code__.co_firstlineno") == "([1, 2, 3], 4)"

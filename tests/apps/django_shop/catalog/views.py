@@ -22,6 +22,10 @@ def token(request):
     return HttpResponse(VIEWS)
 
 
+def greeting(request):
+    return HttpResponse("greeting-0")
+
+
 def price(request):
     return HttpResponse(prices.PRICE)
 

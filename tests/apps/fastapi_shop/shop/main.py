@@ -32,6 +32,11 @@ async def token():
     return MAIN
 
 
+@app.get("/greeting")
+async def greeting():
+    return "greeting-0"
+
+
 @app.get("/prices")
 async def price():
     return prices.PRICE

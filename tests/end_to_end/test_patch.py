@@ -1,0 +1,97 @@
+"""Patches in place, end to end: a real session, real frameworks, and the app says what it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness import SAMPLES, Project, Session, Token
+
+Start = Callable[..., Session]
+
+#: A word in the body of a function that runs in requests only.
+BODIES = {
+    "flask": Token("shop/views.py", "greeting", "/greeting"),
+    "gunicorn": Token("shop/views.py", "greeting", "/greeting"),
+    "django": Token("catalog/views.py", "greeting", "/greeting"),
+    "fastapi": Token("shop/main.py", "greeting", "/greeting"),
+    "service": Token("service.py", "greeting", "/greeting"),
+}
+
+
+@pytest.fixture(params=BODIES)
+def session(request: pytest.FixtureRequest, start: Start) -> Session:
+    return start(request.param)
+
+
+def body(session: Session) -> Token:
+    assert session.sample
+    return BODIES[session.sample.name]
+
+
+def test_a_functions_body_is_live_in_the_same_process(session: Session) -> None:
+    token = body(session)
+    session.eventually(token)
+    before = session.identity()
+    for _ in range(5):
+        verdict = session.bump(token)
+        assert verdict.action == "patch", f"{verdict}\n{session.story()}"
+        assert "greeting" in verdict.reason
+        assert session.eventually(token)
+        session.settle()
+    assert session.last_verdict(token.file).action == "patch", session.story()
+    assert session.identity() == before
+
+
+def test_a_comment_restarts_nothing(session: Session) -> None:
+    token = body(session)
+    session.eventually(token)
+    before = session.identity()
+    text = session.project.read(token.file)
+    session.project.write(token.file, "# A comment.\n\n" + text)
+    verdict = session.save_one(token.file)
+    assert (verdict.action, verdict.reason) == ("patch", "same code at other lines")
+    session.settle()
+    assert session.last_verdict(token.file).action == "patch", session.story()
+    assert session.identity() == before
+    session.bump(token)
+    session.eventually(token)
+    session.project.write(token.file, text)  # back to the very first
+    session.save_one(token.file)
+    session.eventually(token)
+    assert session.identity() == before
+
+
+def test_a_constant_restarts_and_the_next_body_is_patched(session: Session) -> None:
+    token = body(session)
+    assert session.sample
+    session.eventually(token)
+    before = session.identity()
+    session.bump(session.sample.main)
+    session.eventually(session.sample.main)
+    session.settle()
+    between = session.identity()
+    assert between[0] == before[0] + 1
+    session.bump(token)
+    session.eventually(token)
+    session.settle()
+    assert session.last_verdict(token.file).action == "patch", session.story()
+    assert session.identity() == between
+
+
+def test_what_ran_at_start_up_restarts(start: Start) -> None:
+    session = start("flask")
+    before = session.identity()
+    session.project.replace("shop/__init__.py", "app = Flask(__name__)", "app = Flask('shop')")
+    session.save_one("shop/__init__.py")
+    session.until(lambda s: s.identity()[0] == before[0] + 1, "a restart")
+    session.settle()
+    verdict = session.last_verdict("shop/__init__.py")
+    assert verdict.action == "restart"
+    assert verdict.reason.startswith("create_app ran at start-up")
+
+
+def test_the_samples_all_have_a_body() -> None:
+    assert set(BODIES) == set(SAMPLES)
+    assert Project
