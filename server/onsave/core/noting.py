@@ -25,6 +25,7 @@ from onsave.core.model import (
     Verdict,
     Wanted,
 )
+from onsave.core.problems import has_place
 
 #: A run whose process failed but which lives on without getting up (a master that starts its
 #: broken worker again and again) is given up after this long.
@@ -207,7 +208,9 @@ def settled(app: App, event: ev.Settled, out: list[do.Effect]) -> None:
 
 def failed(app: App, event: ev.Failed, out: list[do.Effect]) -> None:
     run = app.runs[event.run]
-    run.failure = event.failure
+    if not (run.failure and has_place(run.failure) and not has_place(event.failure)):
+        # Else it is the echo of one that is known: a master that says that its worker failed.
+        run.failure = event.failure
     if run.phase in (Phase.STARTING, Phase.WAITING) and event.failure.fatal:
         out.append(do.SetTimer(f"give-up-{run.number}", GIVE_UP))
     elif run.up and not event.failure.fatal:

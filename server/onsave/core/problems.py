@@ -20,6 +20,11 @@ def problems(app: App, workspace: tuple[str, ...] = ()) -> Problems:
     return (*found, *app.config_problems)
 
 
+def has_place(failure: Failure) -> bool:
+    """Whether it tells of a place in code that is the user's own."""
+    return bool(_of_failure(failure, ()))
+
+
 def _of_failure(failure: Failure, workspace: tuple[str, ...]) -> list[Problem]:
     ours = [
         (raised, [frame for frame in raised.frames if _is_ours(frame.path, workspace)])
