@@ -81,6 +81,7 @@ def main() -> None:
         f"Metadata-Version: 2.1\nName: onsave\nVersion: {version}\n", "utf-8"
     )
     shutil.copy(EXTENSION / "server" / "onsave.py", BUNDLED / "onsave.py")
+    shutil.copytree(EXTENSION / "server" / "debug", BUNDLED / "debug")
     size = sum(path.stat().st_size for path in BUNDLED.rglob("*") if path.is_file())
     print(f"bundled: {len(PLATFORMS)} platforms, {size / 1e6:.1f} MB unpacked")
 

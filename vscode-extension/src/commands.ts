@@ -25,6 +25,7 @@ export class Commands {
     const commands: Record<string, (...args: never[]) => unknown> = {
       'onsave.run': () => this.run(),
       'onsave.pickApp': () => this.pickApp(),
+      'onsave.debug': () => this.debug(),
       'onsave.restart': (which?: unknown) => this.forSession(which, serverCommand.restart),
       'onsave.stop': (which?: unknown) => this.forSession(which, serverCommand.stop),
       'onsave.openPage': (which?: unknown) => this.openPage(which),
@@ -52,8 +53,14 @@ export class Commands {
   }
 
   private async pickApp(): Promise<void> {
+    const app = await this.chooseApp();
+    if (app !== undefined) await this.start(app.start);
+  }
+
+  /** Lets an app be chosen, and remembers it. */
+  private async chooseApp(): Promise<App | undefined> {
     const client = await this.needServer();
-    if (client === undefined) return;
+    if (client === undefined) return undefined;
     const apps = await vscode.window.withProgress(
       { location: vscode.ProgressLocation.Window, title: 'onsave: looking for apps' },
       () => findApps(client));
@@ -61,9 +68,19 @@ export class Commands {
       const folder = app.start.cwd ?? vscode.workspace.workspaceFolders?.[0]?.uri.fsPath;
       await writeToConfiguration(app.start, (await this.server.interpreter(folder))?.path);
     });
-    if (chosen === undefined) return;
-    await this.context.workspaceState.update(REMEMBERED, chosen);
-    await this.start(chosen.start);
+    if (chosen !== undefined) await this.context.workspaceState.update(REMEMBERED, chosen);
+    return chosen;
+  }
+
+  /** Debugs the app that was chosen in this workspace before; else lets one be chosen. */
+  private async debug(): Promise<void> {
+    const app = this.context.workspaceState.get<App>(REMEMBERED) ?? await this.chooseApp();
+    if (app === undefined) return;
+    const folder = vscode.workspace.workspaceFolders?.[0];
+    await vscode.debug.startDebugging(folder, {
+      type: 'onsave', request: 'launch', ...app.start,
+      name: app.start.name ?? folder?.name ?? 'app',
+    });
   }
 
   private start(args: StartArguments): Promise<void> {
@@ -72,10 +89,8 @@ export class Commands {
 
   /** Has the server do something; what goes wrong is told with a way out. */
   private async execute(command: string, args: object): Promise<void> {
-    const client = await this.needServer();
-    if (client === undefined) return;
     try {
-      await client.sendRequest(ExecuteCommandRequest.type, { command, arguments: [args] });
+      await this.request(command, args);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       const choice = await vscode.window.showErrorMessage(
@@ -83,6 +98,12 @@ export class Commands {
       if (choice === 'Pick Another App') await this.pickApp();
       if (choice === 'Show Log') this.log.show();
     }
+  }
+
+  /** Has the server do something. Rejects with what went wrong, for people. */
+  async request(command: string, args: object): Promise<void> {
+    const client = await this.needServer();
+    await client?.sendRequest(ExecuteCommandRequest.type, { command, arguments: [args] });
   }
 
   private async needServer(): Promise<Server['running']> {

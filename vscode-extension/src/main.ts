@@ -5,6 +5,7 @@ import type { LanguageClient } from 'vscode-languageclient/node';
 import { Server } from './client';
 import { Commands } from './commands';
 import { config, needsNewServer } from './config';
+import { Debugging } from './debug';
 import { decorateFiles } from './decorations';
 import { onInterpreterChange } from './interpreters';
 import * as ext from './lsp_ext';
@@ -28,7 +29,8 @@ export async function activate(context: vscode.ExtensionContext): Promise<Api> {
     client.onNotification(ext.status, (status) => { sessions.setStatus(status.sessions); });
     client.onNotification(ext.verdict, (verdict) => { sessions.addVerdict(verdict); });
     client.onRequest(ext.runInTerminal, async (run) => {
-      await openTerminal(run, interpreterOf);
+      const env = { ...run.env, ...await debugging.environment(run.name) };
+      await openTerminal({ ...run, env }, interpreterOf);
       return null;
     });
   };
@@ -37,12 +39,17 @@ export async function activate(context: vscode.ExtensionContext): Promise<Api> {
     (await server.interpreter(folder))?.path;
   const commands = new Commands(context, server, sessions, log);
   commands.register();
+  const debugging = new Debugging({
+    extensionPath: context.extensionPath, sessions, log,
+    request: (command, args) => commands.request(command, args),
+  });
   const ask = (uri: string) => commands.askWhy(uri);
 
   context.subscriptions.push(
     log,
     sessions,
     server,
+    debugging,
     server.onStopped(() => { sessions.setStatus([]); }),
     createStatusBar(sessions),
     createLanguageStatus(sessions, ask),

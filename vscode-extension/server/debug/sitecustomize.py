@@ -1,0 +1,76 @@
+"""Puts debugpy into the Python processes of an app that was started by *onsave: Debug*.
+
+The extension puts this folder on the app's PYTHONPATH; after onsave's agent, ``site`` comes here,
+before any code of the app. The process connects to the extension (``ONSAVE_DEBUG``), which starts a
+debug session for it and answers where its adapter listens. So nothing listens inside the app: a
+socket there would look like the app's own. Only the standard library and debugpy; any trouble
+leaves the app undebugged, and is told to the extension, never to the app.
+"""
+
+import os
+import sys
+
+#: Seconds that an app waits for a debugger before it goes on without one.
+PATIENCE = 20
+
+
+def _without_this_folder():
+    # type: () -> None
+    """What the app and its own sitecustomize see; children still have us in their environment."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [entry for entry in sys.path if entry != here]
+    sys.path_importer_cache.pop(here, None)
+
+
+def _attach():
+    # type: () -> None
+    where = os.environ.get("ONSAVE_DEBUG")
+    if where is None or "ONSAVE_AGENT" not in os.environ:
+        return  # not the app: onsave itself, or something started with a clean environment
+    import json
+    import socket
+    import threading
+
+    host, port, token = where.split(" ")
+    hello = {"token": token, "pid": os.getpid(), "python": sys.executable}
+    with socket.create_connection((host, int(port)), PATIENCE) as connection:
+        # pydevd would warn, on the app's terminal, of modules that Python has frozen.
+        os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+        bundled = os.environ.get("ONSAVE_DEBUGPY")
+        try:
+            if bundled:
+                sys.path.append(bundled)
+            import debugpy
+        except ImportError as error:
+            hello["problem"] = str(error)
+        else:
+            hello["debugpy"] = os.path.dirname(os.path.abspath(debugpy.__file__))
+        finally:
+            if bundled and bundled in sys.path:
+                sys.path.remove(bundled)
+        connection.sendall(json.dumps(hello).encode("utf-8") + b"\n")
+        if "problem" in hello:
+            return
+        answer = connection.makefile("rb").readline()
+    if not answer:
+        return
+    adapter = json.loads(answer.decode("utf-8"))
+    # Children come here by themselves; debugpy's way would rewrite their command lines.
+    debugpy.configure(subProcess=False)
+    debugpy.connect((adapter["host"], adapter["port"]))
+    patience = threading.Timer(PATIENCE, lambda: debugpy.wait_for_client.cancel())
+    patience.daemon = True
+    patience.start()
+    debugpy.wait_for_client()
+    patience.cancel()
+
+
+_without_this_folder()
+try:
+    _attach()
+except Exception:
+    pass  # the app is merely not debugged; the extension sees that nobody came
+
+# The app's own sitecustomize, or the very ImportError that `site` would see without us.
+sys.modules.pop("sitecustomize", None)
+import sitecustomize  # noqa: E402, F401
