@@ -3,13 +3,18 @@
 import _imp
 from sys import version_info
 
+from onsave_agent.protocol import digest
+
+__all__ = ["Pair", "Refused", "by_key", "compiled", "differs", "digest", "equal", "futures",
+           "inside", "is_function", "key", "pairs"]  # fmt: skip
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
-    from typing import Iterator
+    from typing import Any, Iterator
 
 _OPTIMIZED = 0x01  # CO_OPTIMIZED: functions, and not modules and class bodies
-_FUTURES = 0xFFF00000  # what ``from __future__ import`` says stands up there
+_FUTURES = 0x01000000  # CO_FUTURE_ANNOTATIONS
 
 
 class Refused(Exception):
@@ -76,63 +81,60 @@ def by_key(module_code):
 class Pair:
     """A function of the old source, and what it is in the new one (None: it is gone there)."""
 
-    __slots__ = ("old", "new", "qualname", "state", "hot", "header", "body")
+    __slots__ = ("header", "hot", "is_changed", "new", "old", "qualname", "state")
 
-    def __init__(self, old, new, qualname, state, hot=False, header="", body=False):
-        # type: (CodeType, CodeType | None, str, str, bool, str, bool) -> None
+    def __init__(self, old, new, qualname, state, hot=False, body=False, header=""):
+        # type: (CodeType, CodeType | None, str, str, bool, bool, str) -> None
         self.old = old
         self.new = new
         self.qualname = qualname
         self.state = state  # "same" | "changed" | "redefined" | "gone"
         self.hot = hot
         self.header = header
-        self.body = body
+        #: Does it do something else when it is called?
+        self.is_changed = state == "changed" or (state == "redefined" and body)
 
 
 def pairs(old_code, new_code, order):
-    # type: (CodeType, CodeType, dict[str, list[list[object]]]) -> list[Pair]
+    # type: (CodeType, CodeType, dict[str, Any]) -> list[Pair]
     """Every function of the old module code with its successor, as the ``order`` says.
 
     Raises Refused where the order and the code objects do not agree.
     """
     olds, news = by_key(old_code), by_key(new_code)
-    moved = {}  # type: dict[tuple[object, object], list[list[object]]]
+    moved = {}  # type: dict[tuple[str, int], list[list[Any]]]
     for entry in order["moved"]:
         moved.setdefault((entry[1], entry[2]), []).append(entry)
     gone = {(entry[1], entry[2]): entry[0] for entry in order["gone"]}
-    blocks = sorted(order["blocks"])
     made = []
     for where, codes in olds.items():
-        name, line = where
-        entries = moved.get(where, [])
         if where in gone:
-            names = [gone[where]] + [entry[0] for entry in entries]
-            made += [Pair(code, None, str(names[0]), "gone") for code in codes]
-        elif entries:
-            successors = _successors(entries, codes, news)
-            made += [_pair(*three) for three in zip(codes, successors, entries)]
+            made += [Pair(code, None, gone[where], "gone") for code in codes]
+        elif where in moved:
+            made += _moved(codes, moved[where], news)
         else:
-            delta = _shift(blocks, line)
+            name, line = where
+            delta = _shift(order["blocks"], line)
             same = news.get((name, line + delta), []) if delta is not None else []
             if len(same) != len(codes):
                 raise Refused("%s (line %d) cannot be paired with its successor" % where)
-            made += [Pair(old, new, name, "same") for old, new in zip(codes, same)]
+            made += [Pair(codes[i], same[i], name, "same") for i in range(len(codes))]
     return made
 
 
-def _successors(entries, codes, news):
-    # type: (list[list[object]], list[CodeType], dict[tuple[str, int], list[CodeType]]) -> list[CodeType]
-    lines = {entry[3] for entry in entries}
-    found = news.get((entries[0][1], entries[0][3]), [])  # type: ignore[call-overload]
-    if len(lines) != 1 or not len(entries) == len(codes) == len(found):
-        raise Refused("%s (line %s): several of the same name on one line" % tuple(entries[0][1:3]))
-    return found  # type: ignore[no-any-return]
-
-
-def _pair(old, new, entry):
-    # type: (CodeType, CodeType, list[object]) -> Pair
-    qualname, _name, _old, _new, state, hot, body, header = entry
-    return Pair(old, new, str(qualname), str(state), bool(hot), str(header), bool(body))
+def _moved(codes, entries, news):
+    # type: (list[CodeType], list[list[Any]], dict[tuple[str, int], list[CodeType]]) -> list[Pair]
+    name, line, new_line = entries[0][1:4]
+    found = news.get((name, new_line), [])
+    if {entry[3] for entry in entries} != {new_line} or not (
+        len(entries) == len(codes) == len(found)
+    ):
+        raise Refused("%s (line %d): several of the same name on one line" % (name, line))
+    made = []
+    for i, entry in enumerate(entries):
+        qualname, _name, _old_line, _new_line, state, hot, body, header = entry
+        made.append(Pair(codes[i], found[i], qualname, state, hot, body, header))
+    return made
 
 
 def _shift(blocks, line):
@@ -159,14 +161,11 @@ def equal(one, other):
 
 
 _PARTS = [
-    name
-    for name in (
-        "co_name co_qualname co_firstlineno co_flags co_argcount co_posonlyargcount "
-        "co_kwonlyargcount co_stacksize co_names co_varnames co_freevars co_cellvars co_linetable "
-        "co_lnotab co_exceptiontable"
-    ).split()
-    if hasattr(equal.__code__, name) and not (name == "co_lnotab" and version_info >= (3, 10))
-]
+    "co_name", "co_firstlineno", "co_flags", "co_argcount", "co_posonlyargcount",
+    "co_kwonlyargcount", "co_stacksize", "co_names", "co_varnames", "co_freevars", "co_cellvars",
+]  # fmt: skip
+_PARTS += ["co_linetable" if version_info >= (3, 10) else "co_lnotab"]
+_PARTS += ["co_qualname", "co_exceptiontable"] if version_info >= (3, 11) else []
 
 
 def _same_constant(one, other):
@@ -181,14 +180,16 @@ def _same_constant(one, other):
     return one == other and (kind not in (float, complex) or repr(one) == repr(other))
 
 
-def differs(old, new):
-    # type: (CodeType, CodeType) -> str | None
+def differs(old, new, redefined=False):
+    # type: (CodeType, CodeType, bool) -> str | None
     """Why functions that run ``old`` can't run ``new`` instead; None if they can.
 
     CPython itself only compares the number of free variables.
     """
     if old.co_freevars != new.co_freevars:
         return "uses other variables of the functions around it"
+    if redefined:
+        return None
     # What calling gives: a generator, a coroutine …; and nothing but *args and **kwargs besides.
     if (old.co_flags ^ new.co_flags) & (0x04 | 0x08 | 0x20 | 0x80 | 0x100 | 0x200):
         return "is called in another way"
@@ -212,4 +213,4 @@ def _parameters(code):
 def futures(code):
     # type: (CodeType) -> int
     """The flags that ``compile`` needs to compile something in the same way as ``code`` was."""
-    return code.co_flags & _FUTURES & ~0x8000000
+    return code.co_flags & _FUTURES

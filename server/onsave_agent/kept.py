@@ -10,21 +10,21 @@ import sys
 from types import CodeType, FrameType, FunctionType, ModuleType
 
 from onsave_agent import codes, paths, swap
+from onsave_agent.origins import namespace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterable
+    from typing import Iterable
 
 _LRU = functools._lru_cache_wrapper
 #: Packages whose wrappers hold machine code, or a trace, of all that the function calls.
 _COMPILERS = ("jax", "jaxlib", "numba", "torch", "tensorflow", "triton", "taichi")
 #: Words by which a program looks through a namespace: it would see what a patch adds too late.
 _LOOKING = frozenset(["dir", "vars", "globals", "getmembers", "__dict__", "__subclasses__"])
-_class_namespace = type.__dict__["__dict__"].__get__
 
 
-def results_of(changed, files):
-    # type: (set[str], list[Any]) -> list[object]
+def results_of(changed):
+    # type: (set[str]) -> list[object]
     """The lru_caches that may hold results of functions so named. Raises Refused for compilers.
 
     Found by name, as all that a cached function may call is known by name only: some may be
@@ -71,7 +71,7 @@ def _namespaces():
         name = namespace.get("__name__")
         for value in list(namespace.values()):
             if isinstance(value, type):
-                inner = _class_namespace(value)
+                inner = namespace_of(value)
                 if inner.get("__module__") == name:
                     yield inner
 
@@ -122,7 +122,7 @@ def _reaches(code, changed, called):
 def cached_in_instances(owner, name):
     # type: (type, str) -> bool
     """Whether ``name`` is a cached property of the class that some instance has the value of."""
-    value = _class_namespace(owner).get(name)
+    value = namespace_of(owner).get(name)
     if "cached" not in type(value).__name__:
         return False
     found = swap.instances(owner)
@@ -167,10 +167,10 @@ def why_not_added(modules, owner, qualname, name):
         if type(owner) is not type:
             return "its class has a metaclass"
         bases = [kind for kind in owner.__mro__ if kind is not object]
-        if any("__init_subclass__" in _class_namespace(kind) for kind in bases):
+        if any("__init_subclass__" in namespace_of(kind) for kind in bases):
             return "its class is looked through by __init_subclass__"
         for kind in bases + _derived(owner):
-            if name in _class_namespace(kind):
+            if name in namespace_of(kind):
                 return "%s has that name already" % kind.__name__
     for module in project_modules():
         for code in _codes_of(module):

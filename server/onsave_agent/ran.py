@@ -20,6 +20,7 @@ from onsave_agent import codes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
+    from typing import Any
 
 #: filename → its module codes, the newest last; of modules that were seen from the beginning
 trees = {}  # type: dict[str, list[CodeType]]
@@ -31,7 +32,7 @@ _since = {}  # type: dict[str, set[tuple[str, int]]]
 _ready = False
 _importing = []  # type: list[str]  # filenames of project modules that are being executed
 _monitor = None  # type: object  # our tool number, 3.12 and newer
-_counter = None  # type: object  # code → whether it ever ran, 3.9 to 3.11
+_counter = None  # type: Any  # code → whether it ever ran; False: no way to know. 3.9 to 3.11
 _main = ""  # the script's filename: its module code never passes through the import system
 
 
@@ -192,7 +193,7 @@ def _find_main():
 
 
 def _find_counter():
-    # type: () -> object
+    # type: () -> Any
     """A function that says whether a code object has ever run, or False."""
     global _counter
     if _counter is None:
@@ -204,7 +205,7 @@ def _find_counter():
 
 
 def _self_tested_counter():
-    # type: () -> object
+    # type: () -> Any
     # The C half of ctypes alone: a tenth of the time, and the app's own import stays the app's.
     from _ctypes import _SimpleCData
 

@@ -24,6 +24,11 @@ from types import (
 )
 
 from onsave_agent import codes, ran
+from onsave_agent.origins import namespace_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable
 
 #: The short way gives up after so many objects.
 _MOST = 5000
@@ -35,7 +40,6 @@ _ATOMS = frozenset(
 )  # fmt: skip
 _BUILTINS = builtins.__dict__
 _TRACKED = 1 << 14  # Py_TPFLAGS_HAVE_GC: the collector knows the instances of such a class
-_class_namespace = type.__dict__["__dict__"].__get__  # not to be led astray by metaclasses
 _GENERATORS = {GeneratorType: "gi", CoroutineType: "cr", AsyncGeneratorType: "ag"}
 
 
@@ -145,7 +149,7 @@ class Holders:
                     waiting.append((inner, depth + 1))
 
     def _inside(self, thing, kind, names):
-        # type: (object, type, set[object]) -> object
+        # type: (object, type, set[object]) -> Iterable[object]
         """What may lead on to functions from here."""
         if kind is FunctionType:
             if thing.__code__.co_filename == self.filename:  # type: ignore[attr-defined]
@@ -153,7 +157,7 @@ class Holders:
             seen = thing.__globals__  # type: ignore[attr-defined]
             return [x for x in gc.get_referents(thing) if x is not seen and x is not _BUILTINS]
         if issubclass(kind, type):
-            namespace = _class_namespace(thing)
+            namespace = namespace_of(thing)
             if namespace.get("__module__") in names:
                 return list(namespace.values())
             return ()
@@ -216,10 +220,11 @@ def instances(kind):
     return [thing for thing in gc.get_referrers(*kinds) if type(thing) in kinds]
 
 
-def all_at_once(things, names, values):
-    # type: (list[object], list[str], list[object]) -> None
-    """Set attribute by attribute without a moment in which another thread could run.
+def all_at_once(settings):
+    # type: (list[tuple[object, str, object]]) -> None
+    """Set attributes (thing, name, value) without a moment in which another thread could run.
 
     The loop is in C from end to end: threads take turns between bytecodes only.
     """
-    deque(map(setattr, things, names, values), maxlen=0)
+    if settings:
+        deque(map(setattr, *zip(*settings)), maxlen=0)

@@ -22,7 +22,14 @@ BODIES = {
 
 @pytest.fixture(params=BODIES)
 def session(request: pytest.FixtureRequest, start: Start) -> Session:
-    return start(request.param)
+    session: Session = start(request.param)
+    assert session.sample
+    # A worker that is still starting would load what is saved, and run another version.
+    pids: set[int] = set()
+    session.until(
+        lambda s: pids.add(s.pid()) or len(pids) == session.sample.workers, "all workers serve"
+    )
+    return session
 
 
 def body(session: Session) -> Token:
