@@ -247,3 +247,15 @@ def test_announce_reaches_servers_and_passes_over_dead_ones(directory: RunDirect
         with connection, connection.makefile("rb") as heard:
             message = protocol.decode(heard.read(), protocol.SERVER_MESSAGES)
         assert message == {"type": "announce", "name": "shop", "pid": os.getpid()}
+
+
+@pytest.mark.parametrize("name", ["saved", "status", "restart", "stop", "why", "editor"])
+def test_commands_for_hooks_import_little(name: str) -> None:
+    """``onsave saved`` runs at each save in some editors: half a second would be felt."""
+    code = (
+        f"import sys, onsave.cli, onsave.cli.{name}\n"
+        "for each in 'asyncio pygls lsprotocol attrs psutil ssl multiprocessing'.split():\n"
+        "    if each in sys.modules: print(each)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

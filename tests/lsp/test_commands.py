@@ -282,6 +282,8 @@ async def test_lenses_use_the_interpreter_of_the_project(
 
     assert await interpreter() == str(python)
     assert await interpreter(options={"python": "/other/python"}) == "/other/python"
+    particular = {tmp_path.as_uri(): "/its/python", "untitled:": "/x", "file:///y": 3}
+    assert await interpreter(options={"python": "/o", "interpreters": particular}) == "/its/python"
 
 
 async def test_no_lenses_where_there_is_nothing_to_run(

@@ -264,7 +264,129 @@ def test_garbage_is_survived(start: Callable[..., Server]) -> None:
     server.initialize()
     for data in GARBAGE:
         server.send_raw(data)
+    number = server.send("shutdown", request=True)
+    said = []
+    server.until(lambda message: said.append(message.get("method")) or message.get("id") == number)
+    assert "window/showMessage" not in said, "nobody wants a popup for each"
+
+
+def test_a_request_that_waits_holds_up_nobody(
+    start: Callable[..., Server], run_directory: Path, tmp_path: Path
+) -> None:
+    """Neither other requests nor the end."""
+    session = FakeSession(run_directory, "shop", tmp_path)
+    try:
+        server = start()
+        server.initialize()
+        server.until(lambda m: m.get("method") == "onsave/status" and m["params"]["sessions"])
+        session.process.send_signal(signal.SIGSTOP)
+        for _ in range(10):
+            server.send("onsave/why", {"uri": "file:///a.py"}, request=True)
+        began = time.monotonic()
+        assert "result" in server.ask(
+            "workspace/executeCommand", {"command": "onsave.server.status"}
+        )
+        assert "result" in server.ask("shutdown")
+        server.send("exit")
+        assert server.ended() == 0
+        assert time.monotonic() - began < 8, "it waited for the session's answer (10 s)"
+    finally:
+        session.close()
+
+
+def test_a_client_that_never_answers_what_it_is_asked(
+    start: Callable[..., Server], run_directory: Path, tmp_path: Path
+) -> None:
+    session = FakeSession(run_directory, "shop", tmp_path)
+    try:
+        server = start()
+        server.initialize(workspace={"codeLens": {"refreshSupport": True}, "configuration": True})
+        server.until(lambda m: m.get("method") == "onsave/status" and m["params"]["sessions"])
+        for state in ("restarting", "ready") * 5:
+            session.status(state)
+        session.status("ended")
+        seen = []
+        server.until(lambda m: seen.append(m.get("method")) or "ended" in str(m))
+        assert "result" in server.ask("shutdown")
+        assert seen.count("workspace/codeLens/refresh") <= 1, "one question at a time"
+    finally:
+        session.close()
+
+
+def test_a_cancelled_request_is_answered_and_nothing_pops_up(
+    start: Callable[..., Server], run_directory: Path, tmp_path: Path
+) -> None:
+    session = FakeSession(run_directory, "shop", tmp_path)
+    try:
+        server = start()
+        server.initialize()
+        server.until(lambda m: m.get("method") == "onsave/status" and m["params"]["sessions"])
+        session.process.send_signal(signal.SIGSTOP)
+        number = server.send("onsave/why", {"uri": "file:///a.py"}, request=True)
+        server.send("$/cancelRequest", {"id": number})
+        answer = server.until(lambda m: m.get("id") == number or "showMessage" in str(m))
+        assert answer["error"]["code"] == -32800  # RequestCancelled
+    finally:
+        session.close()
+
+
+def test_progress_that_is_granted_too_late_is_not_begun(
+    start: Callable[..., Server], run_directory: Path, tmp_path: Path
+) -> None:
+    session = FakeSession(run_directory, "shop", tmp_path)
+    try:
+        server = start()
+        server.initialize(window={"workDoneProgress": True})
+        server.until(lambda m: m.get("method") == "onsave/status" and m["params"]["sessions"])
+        session.status("restarting")
+        asked = server.until(lambda m: m.get("method") == "window/workDoneProgress/create")
+        session.status("ready")
+        server.until(lambda m: m.get("method") == "onsave/status"
+                     and m["params"]["sessions"][0]["state"] == "ready")  # fmt: skip
+        server.send_raw(frame({"jsonrpc": "2.0", "id": asked["id"], "result": None}))
+        session.status("restarting")
+        again = server.until(
+            lambda m: m.get("method") in ("window/workDoneProgress/create", "$/progress")
+        )
+        assert again["method"] == "window/workDoneProgress/create"
+        # One that is declined is not begun either.
+        error = {"code": -32603, "message": "no"}
+        server.send_raw(frame({"jsonrpc": "2.0", "id": again["id"], "error": error}))
+        session.status("ready")
+        answer = server.until(lambda m: "ready" in str(m) or m.get("method") == "$/progress")
+        assert answer["method"] == "onsave/status"
+    finally:
+        session.close()
+
+
+def test_a_run_directory_that_can_t_be_used_is_told(
+    start: Callable[..., Server], run_directory: Path
+) -> None:
+    run_directory.mkdir(mode=0o755)
+    server = start()
+    server.initialize()
+    told = server.until(lambda m: m.get("method") == "window/showMessage")
+    assert "chmod 700" in told["params"]["message"]
+    answer = server.ask("workspace/executeCommand", {"command": "onsave.server.restart"})
+    assert "no run directory" in answer["error"]["message"]
+    server.send("textDocument/didSave", {"textDocument": {"uri": "file:///a.py"}})
     assert "result" in server.ask("shutdown")
+
+
+def test_notifications_leave_nothing_behind_in_pygls() -> None:
+    """It keeps a future for each asynchronous handler of a notification, for ever."""
+    from onsave.lsp.server import OnsaveServer
+
+    server = OnsaveServer()
+    handle = server.protocol.handle_message
+    structure = server.protocol.structure_message
+    params = {"textDocument": {"uri": "file:///a.py"}}
+    for _ in range(500):
+        handle(
+            structure({"jsonrpc": "2.0", "method": "textDocument/didSave", "params": params})
+        )
+    assert server.protocol._request_futures == {}
+    assert server.protocol._result_types == {}
 
 
 @pytest.mark.parametrize(

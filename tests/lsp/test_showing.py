@@ -194,6 +194,18 @@ async def test_one_message_a_failure(open_client: OpenClient, fake: Fake, file: 
     assert titles == ["Show traceback", "Restart"]
 
 
+async def test_a_client_that_tells_of_failures_itself_is_left_to_it(
+    open_client: OpenClient, fake: Fake
+) -> None:
+    session = fake()
+    client = await open_client(options={"onsave": {"tellsFailures": True}})
+    await client.knows("shop")
+    session.status("broken", message="shop: failed")
+    await client.until(lambda: client.sessions[0]["state"] == "broken", "broken")
+    await client.execute("onsave.server.status")
+    assert client.of(types.WINDOW_SHOW_MESSAGE_REQUEST) == []
+
+
 async def test_a_syntax_error_is_a_diagnostic_and_no_message(
     open_client: OpenClient, fake: Fake, file: Path
 ) -> None:

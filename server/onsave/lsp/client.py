@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lsprotocol import types
 from pygls.capabilities import get_capability
 
+from onsave.lsp import from_proto
 from onsave.lsp.saving import HABITS
 
 
@@ -26,6 +28,7 @@ class Can:
     show_document: bool = False
     refresh_lenses: bool = False
     run_in_terminal: bool = False
+    tells_failures: bool = False  # by itself, from onsave/status
 
 
 def can(params: types.InitializeParams) -> Can:
@@ -34,7 +37,8 @@ def can(params: types.InitializeParams) -> Can:
     def has(name: str) -> bool:
         return bool(get_capability(capabilities, name, False))
 
-    ours: list[Any] = [params.initialization_options, capabilities.experimental]
+    places: list[Any] = [params.initialization_options, capabilities.experimental]
+    ours = [_section(place) for place in places]
     return Can(
         watch=has("workspace.did_change_watched_files.dynamic_registration"),
         configuration=has("workspace.configuration"),
@@ -44,16 +48,23 @@ def can(params: types.InitializeParams) -> Can:
         message_actions=has("window.show_message.message_action_item"),
         show_document=has("window.show_document.support"),
         refresh_lenses=has("workspace.code_lens.refresh_support"),
-        run_in_terminal=any(_section(each).get("runInTerminal") is True for each in ours),
+        run_in_terminal=any(each.get("runInTerminal") is True for each in ours),
+        tells_failures=any(each.get("tellsFailures") is True for each in ours),
     )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """auto_save: see ``saving``. python: what code lenses run programs with, "" to look for it."""
+    """How the user wants it.
+
+    auto_save:    see ``saving``
+    python:       what code lenses run programs with, "" to look for it
+    interpreters: the same for particular workspace folders, by path
+    """
 
     auto_save: str = "manual"
     python: str = ""
+    interpreters: Mapping[str, str] = field(default_factory=dict)
 
 
 def settings(raw: object, before: Settings) -> tuple[Settings, list[str]]:
@@ -69,13 +80,20 @@ def settings(raw: object, before: Settings) -> tuple[Settings, list[str]]:
     if python is not None and not isinstance(python, str):
         problems.append(f"onsave.python is {python!r}; it is to be the path of an interpreter")
         python = None
-    return Settings(auto_save, before.python if python is None else python), problems
+    interpreters = section.get("interpreters")
+    if isinstance(interpreters, dict):  # of the VS Code extension, by folder URI
+        found = {from_proto.path(uri): each for uri, each in interpreters.items()}
+        folders = {path: each for path, each in found.items() if path and isinstance(each, str)}
+    else:
+        folders = dict(before.interpreters)
+    return Settings(auto_save, before.python if python is None else python, folders), problems
 
 
 def interpreter(settings: Settings, root: str) -> str:
     """What to run a program in ``root`` with: as set, else its environment's, else the PATH's."""
-    if settings.python:
-        return settings.python
+    set_ = settings.interpreters.get(root) or settings.python
+    if set_:
+        return set_
     program = "Scripts/python.exe" if os.name == "nt" else "bin/python"
     for folder in (".venv", "venv"):
         found = Path(root) / folder / program

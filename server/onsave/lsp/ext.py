@@ -16,9 +16,12 @@ VERDICT = "onsave/verdict"
 #: Params: :class:`Status`.
 STATUS = "onsave/status"
 
-#: Server → client, request: open a terminal and run the command in it. Sent only to clients with
-#: the experimental capability (or initialization option) ``onsave: {runInTerminal: true}``, and
-#: only when the user asked for it. Params: :class:`RunInTerminal`; result: null.
+#: A client may say in the experimental capability (or initialization option) ``onsave``:
+#: runInTerminal: true — it answers onsave/runInTerminal
+#: tellsFailures: true — it tells of failures itself, so that no window/showMessage is to be sent
+
+#: Server → client, request: open a terminal and run the command in it. Sent only to clients that
+#: can, and only when the user asked for it. Params: :class:`RunInTerminal`; result: null.
 RUN_IN_TERMINAL = "onsave/runInTerminal"
 
 #: Client → server, request: what a save of a file would do, and why. Params: :class:`WhyParams`;
@@ -101,6 +104,7 @@ class StartArguments(TypedDict, total=False):
     name: str
     cwd: str  # a path; the folder, or the first workspace folder, where left out
     folder: str  # URI of a workspace folder
+    options: list[str]  # more for `onsave run`: ["--rerun"]
 
 
 class WhyParams(TypedDict):

@@ -144,7 +144,7 @@ class Report:
     # --- failures ---------------------------------------------------------------------------
 
     def _tell_failure(self, link: Link, message: str) -> None:
-        if link in self._told_failure:
+        if link in self._told_failure or self._server.can.tells_failures:
             return
         self._told_failure.add(link)
         task = asyncio.create_task(self._show_failure(link, message.splitlines()[0]))

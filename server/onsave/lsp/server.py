@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -71,6 +72,8 @@ class OnsaveServer(LanguageServer):
         self._sessions: Sessions | None = None
         self._opened: dict[str, str] = {}  # real path → URI, of the documents that are open
         self._said_that_nobody_hears = False
+        self._lenses_stale = False
+        self._refreshing: Future[Any] | None = None
         self._recent: deque[tuple[float, list[str], str]] = deque(maxlen=1000)
         self._tasks: set[asyncio.Task[Any]] = set()
         _register(self)
@@ -117,8 +120,19 @@ class OnsaveServer(LanguageServer):
         self.window_log_message(types.LogMessageParams(to_proto.level(level), text))
 
     def refresh_lenses(self) -> None:
-        if self.can.refresh_lenses:
-            self.protocol.send_request(types.WORKSPACE_CODE_LENS_REFRESH)
+        """One request at a time: a client that is slow to answer is asked once more, not often."""
+        if not self.can.refresh_lenses:
+            return
+        self._lenses_stale = True
+        if self._refreshing is None or self._refreshing.done():
+            self._lenses_stale = False
+            self._refreshing = self.protocol.send_request(types.WORKSPACE_CODE_LENS_REFRESH)
+            self._refreshing.add_done_callback(self._refreshed)
+
+    def _refreshed(self, answered: Future[Any]) -> None:
+        # pygls cancels what is open while it shuts down, and must not be given more meanwhile.
+        if self._lenses_stale and not answered.cancelled():
+            self.refresh_lenses()
 
     def spawn(self, coroutine: Any) -> None:
         """Run a coroutine on its own; what it raises is logged."""
