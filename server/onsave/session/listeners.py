@@ -43,6 +43,16 @@ class Listeners:
     def __len__(self) -> int:
         return len(self._held)
 
+    def addresses(self) -> set[str]:
+        """Where the held sockets listen: a run that took one over may not be accepting yet."""
+        found = set()
+        for held in self._held:
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(held.fd)) as ours:
+                address = ours.getsockname()
+                address = list(address) if isinstance(address, tuple) else address
+                found.add(readable(int(ours.family), address))
+        return found
+
     def hold(self, run: int, family: int, kind: int, requested: Any, fd: int) -> bool:
         """Keep ``fd``, ours from now on, which run ``run`` listens on. False: it is no socket."""
         try:

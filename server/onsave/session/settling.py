@@ -9,13 +9,16 @@ import time
 from typing import TYPE_CHECKING
 
 from onsave.core import events as ev
-from onsave.core.model import Phase
+from onsave.core.model import Phase, Run
 
 if TYPE_CHECKING:
     from onsave.session.session import Session
 
 #: A run of which nothing was heard for so long, in seconds, has settled.
 QUIET = 1.0
+#: Beside a run that listens, silence is a slow import rather than a program that is no server: to
+#: take the old run away then would leave nobody to answer.
+QUIET_BESIDE_A_SERVER = 30.0
 #: Without an agent silence means nothing: then a run has this long to begin to listen.
 WITHOUT_AGENT = 3.0
 
@@ -44,7 +47,12 @@ class Settling:
         if quiet < QUIET:
             session.loop.after(QUIET - quiet, lambda: self._look(number))
             return
-        unseen = session.processes.listening(number)
+        held = session.listeners.addresses()
+        unseen = [
+            (pid, address)
+            for pid, address in session.processes.listening(number)
+            if address not in held
+        ]
         if unseen:
             for pid, address in unseen:
                 session.post(ev.Listening(number, pid, address, False))
@@ -56,6 +64,9 @@ class Settling:
         elif not run.had_agent and quiet < WITHOUT_AGENT:
             session.loop.after(QUIET / 4, lambda: self._look(number))
             return
+        elif self._is_to_listen(run) and quiet < QUIET_BESIDE_A_SERVER:
+            session.loop.after(QUIET, lambda: self._look(number))
+            return
         else:
             session.post(ev.Settled(number))
         self._heard.pop(number, None)
@@ -65,3 +76,8 @@ class Settling:
                 "no agent in the app (no Python in it, or python -I, -E or -S?): what it loads is "
                 "not known; restart it with `onsave restart`",
             )
+
+    def _is_to_listen(self, run: Run) -> bool:
+        """Whether the run is to take the place of one that listens."""
+        older = self._session.app.run(run.beside)
+        return older is not None and bool(older.listening)
