@@ -10,6 +10,7 @@ import select
 from fcntl import ioctl
 from time import monotonic
 
+from onsave_agent import agent
 from onsave_agent.client import inode_of
 
 _FIONREAD = 0x541B
@@ -18,9 +19,11 @@ _ESTABLISHED, _CLOSE_WAIT = 1, 8
 
 #: A connection that was just made may bring its request within this many seconds.
 _GRACE = 0.3
-#: The kernel's clock for "last sent" ticks in up to 10 ms: what seems to have happened at once, sent
-#: and received, counts as answered after this many milliseconds.
+#: The kernel's clock for "last sent" ticks in up to 10 ms: what seems to have happened at once,
+#: sent and received, counts as answered after this many milliseconds, if no byte tells it before.
 _TIE = 200
+#: An answer's head may be sent before its body: only after this many milliseconds is it all of it.
+_PAUSE = 5
 #: So often in a row must everything be found idle.
 _TWICE = 2
 
@@ -32,11 +35,12 @@ def drain(message):
     addresses = _stop_accepting()
     deadline = begun + float(message["timeout"])  # type: ignore[arg-type]
     seen_idle = 0
+    seen = {}  # type: dict[int, tuple[int, int, bool]]
 
     def answer():
         # type: () -> dict[str, object] | None
         nonlocal seen_idle
-        busy = _busy(addresses, begun)
+        busy = _busy(addresses, begun, seen)
         seen_idle = 0 if busy else seen_idle + 1
         if seen_idle < _TWICE and monotonic() < deadline:
             return None
@@ -77,7 +81,6 @@ def _address(sock):
 def _stop_accepting():
     # type: () -> set[tuple[int, object]]
     """The addresses that this process listened on."""
-    dummies = {}  # type: dict[bool, int]
     for number, sock in _sockets():
         try:
             if sock.family not in (_socket.AF_INET, _socket.AF_INET6, _socket.AF_UNIX):
@@ -85,11 +88,10 @@ def _stop_accepting():
             if not sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
                 continue
             _addresses.add(_address(sock))
-            blocking = os.get_blocking(number)
-            if blocking not in dummies:
-                dummies[blocking] = _dummy(blocking)
+            dummy = _dummy(sock, number)
             watching = _unwatch(number)
-            os.dup2(dummies[blocking], number, inheritable=os.get_inheritable(number))
+            os.dup2(dummy.fileno(), number, inheritable=os.get_inheritable(number))
+            dummy.close()
             for epoll in watching:
                 # Whoever changes or ends its watch must find one.
                 _watch(epoll, number)
@@ -97,20 +99,27 @@ def _stop_accepting():
             pass
         finally:
             sock.close()
-    for dummy in dummies.values():
-        os.close(dummy)
     return _addresses
 
 
-def _dummy(blocking):
-    # type: (bool) -> int
-    """A listening socket under a random name: never readable, an accept finds nothing."""
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    sock.bind("")
-    sock.listen(0)
-    sock.setblocking(blocking)
-    _dummies.add(os.fstat(sock.fileno()).st_ino)
-    return sock.detach()
+def _dummy(real, number):
+    # type: (_socket.socket, int) -> _socket.socket
+    """A listening socket that nobody connects to: never readable, an accept finds nothing.
+
+    Of the family of the real one, under a name that may be removed: gunicorn asks its sockets for
+    their names as it ends, and unlinks what is a path. What is left is swept as other sockets in
+    the run directory are, once this process has gone.
+    """
+    dummy = _socket.socket(real.family, _socket.SOCK_STREAM)
+    if real.family == _socket.AF_UNIX:
+        folder = os.path.dirname(str(agent.channel.settings["socket"]))  # type: ignore[union-attr]
+        dummy.bind(os.path.join(folder, "drained.%d-%d.sock" % (number, os.getpid())))
+    else:
+        dummy.bind(("127.0.0.1" if real.family == _socket.AF_INET else "::1", 0))
+    dummy.listen(0)
+    dummy.setblocking(os.get_blocking(number))
+    _dummies.add(os.fstat(dummy.fileno()).st_ino)
+    return dummy
 
 
 def _epolls():
@@ -152,15 +161,20 @@ def _watch(number_of_epoll, number):
         epoll.close()
 
 
-def _busy(addresses, begun):
-    # type: (set[tuple[int, object]], float) -> int
-    """How many accepted connections have a request under way."""
+def _busy(addresses, begun, seen):
+    # type: (set[tuple[int, object]], float, dict[int, tuple[int, int, bool]]) -> int
+    """How many accepted connections have a request under way. ``seen``: see ``_is_answered``."""
     busy = 0
     fresh = monotonic() - begun < _GRACE
-    for _number, sock in _sockets():
+    for number, sock in _sockets():
         try:
-            if _address(sock) in addresses and _is_busy(sock, fresh):
-                busy += 1
+            if _address(sock) in addresses:
+                if _is_busy(sock, inode_of(number), fresh, seen):
+                    busy += 1
+                elif os.get_blocking(number):
+                    # A thread waits here for the next request, and would be ended in the midst of
+                    # it. Now it is told that there is none; the client comes again, elsewhere.
+                    sock.shutdown(_socket.SHUT_RD)
         except (OSError, IndexError):
             pass
         finally:
@@ -168,8 +182,8 @@ def _busy(addresses, begun):
     return busy
 
 
-def _is_busy(sock, fresh):
-    # type: (_socket.socket, bool) -> bool
+def _is_busy(sock, inode, fresh, seen):
+    # type: (_socket.socket, int, bool, dict[int, tuple[int, int, bool]]) -> bool
     if sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
         return False
     if int.from_bytes(ioctl(sock.fileno(), _FIONREAD, b"\0" * 4), "little"):
@@ -179,15 +193,30 @@ def _is_busy(sock, fresh):
     info = sock.getsockopt(_socket.IPPROTO_TCP, _TCP_INFO, 256)
     if info[0] not in (_ESTABLISHED, _CLOSE_WAIT):
         return False
-    received = _number(info, 128, 8)  # bytes_received
-    if not received:
+    if not _number(info, 128, 8):  # bytes_received
         return fresh
-    since_sent, since_received = _number(info, 44, 4), _number(info, 52, 4)  # last_data_*
-    if not _number(info, 200, 8):  # bytes_sent
-        return True
-    if since_sent == since_received:
-        return since_received < _TIE
-    return since_sent > since_received
+    return not _is_answered(info, inode, seen) or _number(info, 44, 4) < _PAUSE  # last_data_sent
+
+
+def _is_answered(info, inode, seen):
+    # type: (bytes, int, dict[int, tuple[int, int, bool]]) -> bool
+    """Whether something was sent since a request last came.
+
+    ``seen`` has what each connection had received and sent when it was looked at last: bytes tell
+    it for sure. The first look has only the kernel's clock to go by.
+    """
+    received, sent = _number(info, 128, 8), _number(info, 200, 8)  # bytes_received, bytes_sent
+    before = seen.get(inode)
+    if before is not None and (received, sent) != before[:2]:
+        answered = sent > before[1]
+    elif before is not None and before[2]:
+        answered = True
+    else:
+        since_sent, since_received = _number(info, 44, 4), _number(info, 52, 4)  # last_data_*
+        tie = since_sent == since_received
+        answered = bool(sent) and (since_received >= _TIE if tie else since_sent < since_received)
+    seen[inode] = (received, sent, answered)
+    return answered
 
 
 def _number(info, at, size):

@@ -114,6 +114,22 @@ def after_gunicorn_worker(module):
     module.Worker.booted = property(booted, set_booted)
 
 
+def after_gunicorn_control(module):
+    # type: (Any) -> None
+    """gunicorn.ctl.server: a socket for commands, at one path for all masters of a user.
+
+    It listens whether or not a worker could load the app, so it must not count as serving.
+    """
+    real = module.ControlSocketServer.__init__
+
+    def __init__(self, arbiter, socket_path, *args, **kwargs):
+        # type: (Any, Any, Any, *Any, **Any) -> None
+        listen.leave_alone(socket_path)
+        real(self, arbiter, socket_path, *args, **kwargs)
+
+    module.ControlSocketServer.__init__ = __init__
+
+
 def after_hypercorn(module):
     # type: (Any) -> None
     """hypercorn.run: ``--reload``, which would import the app in the parent too."""
