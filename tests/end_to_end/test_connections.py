@@ -27,7 +27,7 @@ def test_port_0_is_the_same_port_after_a_restart(start: Start, app: str) -> None
         session.bump(leaf)
         session.eventually(leaf)  # asks the port of the first run
         session.settle()
-    assert [a.rpartition(":")[2] for a in session.request("status")["listening"]] == [str(port)]
+    assert f"127.0.0.1:{port}" in session.request("status")["listening"]
 
 
 @everywhere

@@ -238,8 +238,9 @@ class Session:
     def port(self) -> int:
         """The app's port: as given, else as the session saw it listen."""
         if not self._port:
-            addresses = self.until(lambda s: s.status.get("listening"), "a listening address")
-            self._port = int(str(addresses[0]).rpartition(":")[2])
+            # Paths are Unix sockets: gunicorn's control socket, say.
+            tcp = lambda s: [a for a in s.status.get("listening", ()) if not a.startswith("/")]
+            self._port = int(self.until(tcp, "a listening address")[0].rpartition(":")[2])
         return self._port
 
     # --- saves ------------------------------------------------------------------------------------
