@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onsave.core import events as ev
-from onsave.core.model import ABSENT, Evidence, FailedException, Failure, Frame, Problem
-from onsave.session import compiling, files
+from onsave.core.model import ABSENT, Problem
+from onsave.session import compiling, files, reports
 from onsave.session.listeners import Listeners, readable
 from onsave.session.peers import Peer
 from onsave.session.questions import Questions, first_of
@@ -34,9 +34,6 @@ PATCH_WITHIN = 2.0
 #: How often a debugger that holds the app is asked whether it has let it go.
 ASK_DEBUGGER = 0.5
 
-#: Kinds of loaded paths that are Python source if their name says so.
-_ARCHIVES = (".pyc", ".pyo", ".zip", ".egg", ".whl", ".pyz", ".so", ".pyd")
-
 
 class Agents:
     def __init__(self, session: Session, listeners: Listeners) -> None:
@@ -45,7 +42,7 @@ class Agents:
         self._post: Callable[[ev.Event], None] = session.post
         self._listeners = listeners
         self._peers: dict[int, dict[int, Peer]] = {}  # run → pid → its agent
-        self._waiting: dict[int, tuple[Peer, int]] = {}  # our id → whose, and its id there
+        self._waiting: dict[int, tuple[int, int, int]] = {}  # our id → run, pid, its id there
         self._last_waiting = 0
         self._executables: dict[int, str] = {}  # run → its interpreter
         self._told_run: dict[int, int] = {}  # pid → run
@@ -66,10 +63,14 @@ class Agents:
         if not self._session.processes.alive(peer.run):
             raise ProtocolError(f"run {peer.run} is over")
         processes = self._peers.setdefault(peer.run, {})
-        if peer.pid in processes:
-            # The process has executed another program in its place; its old connection closed.
-            self._post(ev.ProcessDown(peer.run, peer.pid))
+        older = processes.get(peer.pid)
         processes[peer.pid] = peer
+        if older is not None:
+            older.close()
+            if message["spawned"] == "again":
+                return  # the app had closed the channel; the agent is the one that it was
+            # The process has executed another program in its place.
+            self._post(ev.ProcessDown(peer.run, peer.pid))
         self._told_run[peer.pid] = peer.run
         self._executables.setdefault(peer.run, message["executable"])
         forked = message["spawned"] == "fork"
@@ -98,15 +99,15 @@ class Agents:
         handler(self, peer, message)
 
     def _loaded(self, peer: Peer, message: Message) -> None:
-        loaded = tuple(_loaded_file(entry) for entry in message["files"])
+        loaded = tuple(reports.loaded_file(entry) for entry in message["files"])
         self._session.before_loaded(peer.run, loaded)
         self._post(ev.FilesLoaded(peer.run, peer.pid, loaded))
 
     def _reread(self, peer: Peer, message: Message) -> None:
-        self._post(ev.FilesReread(peer.run, _paths(message)))
+        self._post(ev.FilesReread(peer.run, reports.paths(message)))
 
     def _wrote(self, peer: Peer, message: Message) -> None:
-        self._post(ev.FilesWritten(peer.run, _paths(message)))
+        self._post(ev.FilesWritten(peer.run, reports.paths(message)))
 
     def _bind(self, peer: Peer, message: Message) -> None:
         fd = self._listeners.take(
@@ -115,22 +116,25 @@ class Agents:
         answer = {"type": "bound", "id": message["id"], "held": fd is not None}
         peer.send(answer, () if fd is None else (fd,))
 
-    def _listening(self, peer: Peer, message: Message) -> None:
+    def _holding(self, peer: Peer, message: Message) -> bool:
         fd = peer.take_fd() if message["held"] else None
-        held = fd is not None and self._listeners.hold(
+        return fd is not None and self._listeners.hold(
             peer.run, message["family"], message["kind"], message["requested"], fd
         )
+
+    def _listening(self, peer: Peer, message: Message) -> None:
+        held = self._holding(peer, message)
         address = readable(message["family"], message["address"])
         self._post(ev.Listening(peer.run, peer.pid, address, held))
 
     def _wait(self, peer: Peer, message: Message) -> None:
         self._last_waiting += 1
-        self._waiting[self._last_waiting] = (peer, message["id"])
+        self._waiting[self._last_waiting] = (peer.run, peer.pid, message["id"])
         address = readable(0, message["address"])
         self._post(ev.Waiting(peer.run, peer.pid, self._last_waiting, address))
 
     def _failed(self, peer: Peer, message: Message) -> None:
-        self._post(ev.Failed(peer.run, peer.pid, _failure(message)))
+        self._post(ev.Failed(peer.run, peer.pid, reports.failure(message)))
 
     def _note(self, peer: Peer, message: Message) -> None:
         if message["text"] not in self.notes:
@@ -149,17 +153,14 @@ class Agents:
         """Which functions of a module had run before the app was ready, in any process of it?"""
 
         def answered(answers: dict[Peer, Message], silent: list[Peer]) -> None:
-            told = [answer["functions"] for answer in answers.values()]
-            if silent or not told or any(functions is None for functions in told):
-                done(None)
-            else:
-                done({(name, line) for functions in told for name, line in functions})
+            done(None if silent else reports.ran(list(answers.values())))
 
         self._ask(run, {"type": "ran", "path": path}, PROMPTLY, answered)
 
     def release(self, ids: Sequence[int]) -> None:
         for number in ids:
-            peer, theirs = self._waiting.pop(number, (None, 0))
+            run, pid, theirs = self._waiting.pop(number, (0, 0, 0))
+            peer = self._peers.get(run, {}).get(pid)
             if peer is not None:
                 peer.send({"type": "release", "id": theirs})
 
@@ -190,15 +191,17 @@ class Agents:
         """Compile the sources among ``paths``; digest the others. → Checked."""
         app = self._session.app
         loaded = app.runs[run].loaded if run in app.runs else {}
-        sources = [path for path in paths if path in loaded and _is_source(path, loaded[path].kind)]
-        others = [
-            [path, files.digest_of(path, files.known_by_stat(app, path)), None]
+        sources = [
+            path for path in paths if path in loaded and reports.is_source(path, loaded[path].kind)
+        ]
+        others: list[reports.Compiled] = [
+            (path, files.digest_of(path, files.known_by_stat(app, path)), None)
             for path in paths
             if path not in sources
         ]
 
-        def finish(results: list[Any], paused: str | None) -> None:
-            made = tuple(self._check_result(run, entry) for entry in [*results, *others])
+        def finish(results: list[reports.Compiled], paused: str | None) -> None:
+            made = tuple(self._check_result(run, *entry) for entry in [*results, *others])
             self._post(ev.Checked(number, made, paused))
 
         asker = run if self.peers(run) else app.serving or run
@@ -209,10 +212,11 @@ class Agents:
         }
 
         def answered(answers: dict[Peer, Message], _silent: list[Peer]) -> None:
-            paused = next((a["paused"] for a in answers.values() if a.get("paused")), None)
+            paused = next((str(a["paused"]) for a in answers.values() if a.get("paused")), None)
             answer = answers.get(first) if first is not None else None
-            if answer is not None and _covers(answer["results"], sources):
-                finish(answer["results"], paused)
+            results = reports.compiled(answer["results"], sources) if answer is not None else None
+            if results is not None:
+                finish(results, paused)
             elif not sources:
                 finish([], paused)
             else:
@@ -221,33 +225,27 @@ class Agents:
         self.questions.ask(messages, PROMPTLY + PER_FILE * len(sources), answered)
 
     def _compile_elsewhere(
-        self, run: int, sources: Sequence[str], done: Callable[[list[Any]], None]
+        self, run: int, sources: Sequence[str], done: Callable[[list[reports.Compiled]], None]
     ) -> None:
         known = self._executables.get(run) or next(iter(self._executables.values()), None)
         executable = known or self._session.fallback_python()
 
-        def compiled(results: list[Any] | None) -> None:
-            if results is None or not _covers(results, sources):
+        def compiled(told: list[Any] | None) -> None:
+            results = reports.compiled(told, sources)
+            if results is None:
                 # Nobody can compile them; then the new run itself will tell what is wrong.
                 self._session.log("warning", f"{executable} can't be asked to compile")
-                results = [[path, files.digest_of(path), None] for path in sources]
+                results = [(path, files.digest_of(path), None) for path in sources]
             done(results)
 
         compiling.compile_elsewhere(
             self._session.loop, executable, sources, self._session.processes.helpers, compiled
         )
 
-    def _check_result(self, run: int, entry: list[Any]) -> ev.CheckResult:
-        path, digest, error = entry
-        problem = None
-        if error is not None:
-            where = (
-                max(error["line"] - 1, 0),
-                max(error["column"] - 1, 0),
-                max(error["end_line"] - 1, 0),
-                max(error["end_column"] - 1, 0),
-            )
-            problem = Problem(path, where, error["message"], "syntax")
+    def _check_result(
+        self, run: int, path: str, digest: str, problem: Problem | None
+    ) -> ev.CheckResult:
+        """With the sources before and after, as far as they are known."""
         app = self._session.app
         loaded = app.runs[run].loaded.get(path) if run in app.runs else None
         known = next(iter(loaded.digests.values()), None) if loaded and loaded.digests else None
@@ -284,7 +282,7 @@ class Agents:
             return
 
         def prepared(answers: list[Message]) -> None:
-            refusal = _refusal(answers)
+            refusal = reports.refusal(answers)
             if refusal is None:
                 self._patch_phase(number, run, "commit", [], lambda a: self._patched(number, a))
             else:
@@ -315,19 +313,19 @@ class Agents:
         self.questions.ask(messages, PATCH_WITHIN, answered, number)
 
     def _patched(self, number: int, answers: list[Message]) -> None:
-        refusal = _refusal(answers)
+        refusal = reports.refusal(answers)
         if refusal is not None:
             self._post(ev.Refused(number, *refusal))
             return
-        live = {_live_in_words(entry) for answer in answers for entry in answer["live"]}
-        self._post(ev.Patched(number, tuple(sorted(live))))
+        self._post(ev.Patched(number, reports.live(answers)))
 
 
-_HANDLERS: dict[str, Callable[[Agents, Peer, Message], None]] = {
+_HANDLERS: dict[str, Callable[[Agents, Peer, Message], object]] = {
     "loaded": Agents._loaded,
     "reread": Agents._reread,
     "wrote": Agents._wrote,
     "bind": Agents._bind,
+    "holding": Agents._holding,
     "listening": Agents._listening,
     "waiting": Agents._wait,
     "failed": Agents._failed,
@@ -336,98 +334,3 @@ _HANDLERS: dict[str, Callable[[Agents, Peer, Message], None]] = {
         ("synced", "checked", "drained", "patched", "refused", "ran", "resumed"), Agents._answer
     ),
 }
-
-
-# --- the protocol's lists, checked and typed ------------------------------------------------------
-
-
-def _is_source(path: str, kind: str) -> bool:
-    if kind == "main":
-        return not path.endswith(_ARCHIVES)
-    return kind in ("module", "missing", "extra") and path.endswith((".py", ".pyw"))
-
-
-def _covers(results: Any, paths: Sequence[str]) -> bool:
-    return isinstance(results, list) and {entry[0] for entry in results} >= set(paths)
-
-
-def _paths(message: Message) -> tuple[str, ...]:
-    if not all(isinstance(path, str) for path in message["paths"]):
-        raise ProtocolError(f"{message['type']}: paths are to be text")
-    return tuple(message["paths"])
-
-
-def _loaded_file(entry: Any) -> ev.LoadedFile:
-    match entry:
-        case [str(path), str() | None as digest, str(kind), str() | None as module,
-              str() | None as importer]:  # fmt: skip
-            return ev.LoadedFile(path, digest, kind, module, importer)
-    raise ProtocolError(f"loaded: not a file: {entry!r:.80}")
-
-
-def _refusal(answers: list[Message]) -> tuple[str, tuple[Evidence, ...]] | None:
-    """(reason, evidence) of the first process that refuses."""
-    for answer in answers:
-        if answer["type"] == "refused":
-            return answer["reason"], tuple(Evidence(*e) for e in answer.get("evidence", ()))
-    return None
-
-
-def _live_in_words(entry: Any) -> str:
-    path, line, name = entry
-    return f"{name} ({path}:{line})"
-
-
-def _failure(message: Message) -> Failure:
-    try:
-        chain = tuple(_exception(raised) for raised in message["exceptions"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ProtocolError(f"failed: {type(error).__name__}: {error}") from None
-    return Failure(
-        summary=_summary(chain) or message["text"].strip().rpartition("\n")[2] or "it failed",
-        where=message["where"],
-        text=message["text"],
-        fatal=message["fatal"],
-        exceptions=chain,
-    )
-
-
-def _summary(chain: tuple[FailedException, ...]) -> str:
-    if not chain:
-        return ""
-    raised = chain[0]
-    # A message of many lines belongs into the traceback, which the app has printed.
-    said = raised.message.strip().partition("\n")[0]
-    name = raised.type.rpartition(".")[2]
-    return f"{name}: {said}" if said else name
-
-
-def _exception(raised: Message) -> FailedException:
-    syntax = raised.get("syntax")
-    return FailedException(
-        type=str(raised["type"]),
-        message=str(raised["message"]),
-        relation=raised.get("relation"),
-        frames=tuple(_frame(*frame[:6]) for frame in raised["frames"]),
-        syntax=None if syntax is None else _syntax(*syntax),
-    )
-
-
-def _frame(
-    path: str,
-    line: int,
-    function: str,
-    end_line: int | None = None,
-    column: int | None = None,
-    end_column: int | None = None,
-) -> Frame:
-    return Frame(str(path), int(line), str(function), end_line, column, end_column)
-
-
-def _syntax(
-    path: str, line: int, column: int, end_line: int | None = None, end_column: int | None = None
-) -> tuple[str, int, int, int, int]:
-    end_line = end_line or line
-    if end_column is None or (end_line, end_column) <= (line, column):
-        end_column = column + 1
-    return str(path), int(line), max(int(column), 1), int(end_line), int(end_column)
