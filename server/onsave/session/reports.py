@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from onsave.core import events as ev
-from onsave.core.model import Evidence, FailedException, Failure, Frame
+from onsave.core.model import Evidence, FailedException, Failure, Frame, Problem
 from onsave_agent.protocol import ProtocolError
 
 Message = dict[str, Any]
@@ -85,12 +85,12 @@ def live(answers: list[Message]) -> tuple[str, ...]:
 
 def ran(answers: list[Message]) -> set[tuple[str, int]] | None:
     """Which functions had run in any of the processes; None where one does not know."""
-    found: set[tuple[str, int]] = set()
-    for answer in answers:
-        try:
-            found.update((str(name), int(line)) for name, line in answer["functions"])
-        except (TypeError, ValueError):
-            return None
+    try:
+        found = {
+            (str(name), int(line)) for answer in answers for name, line in answer["functions"]
+        }
+    except (TypeError, ValueError):
+        return None
     return found if answers else None
 
 
