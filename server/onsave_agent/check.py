@@ -45,12 +45,10 @@ def compile_error(data):
     try:
         compile(data, _NAME, "exec", dont_inherit=True, optimize=-1)
         return None
-    except SyntaxError as error:
-        return _syntax_error(error, data)
-    except (ValueError, UnicodeError) as error:  # NUL bytes; surrogates
-        where = data.find(b"\0")
-        line = data.count(b"\n", 0, where) + 1 if where >= 0 else 1
-        return _error(str(error), line)
+    except (SyntaxError, ValueError) as error:  # The latter for NUL bytes, before Python 3.12.
+        if b"\0" in data:
+            return _error(str(error), data.count(b"\n", 0, data.find(b"\0")) + 1)
+        return _syntax_error(error) if isinstance(error, SyntaxError) else _error(str(error))
     except (RecursionError, MemoryError, OverflowError) as error:
         return _error("%s: too deeply nested to be compiled" % type(error).__name__)
     finally:
@@ -72,8 +70,8 @@ def _silence():
     return filters
 
 
-def _syntax_error(error, data):
-    # type: (SyntaxError, bytes) -> dict[str, object]
+def _syntax_error(error):
+    # type: (SyntaxError) -> dict[str, object]
     message = "%s: %s" % (type(error).__name__, error.msg)
     return _error(
         message,

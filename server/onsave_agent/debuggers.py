@@ -1,7 +1,10 @@
 """Whether a debugger holds this process, and where."""
 
+import os
 import sys
 from _thread import get_ident
+
+from onsave_agent import paths
 
 #: (module, function) of a frame that waits for a person → the debugger's name
 _WAITING = {
@@ -27,7 +30,8 @@ def paused():
             found = found or _WAITING.get((module, walk.f_code.co_name))  # type: ignore
             if found and module.partition(".")[0] not in _DEBUGGERS:
                 if not module.startswith("_pydevd"):
-                    return "%s at %s:%d" % (found, walk.f_code.co_filename, walk.f_lineno)  # type: ignore
+                    path = paths.real(os.path.abspath(walk.f_code.co_filename))  # type: ignore
+                    return "%s at %s:%d" % (found, path, walk.f_lineno)  # type: ignore
             walk = walk.f_back  # type: ignore[attr-defined]
         if found:
             return found

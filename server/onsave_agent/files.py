@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 #: Who opens files for the sake of tracebacks, caches and tools, not of the app. First names of
 #: modules, or whole names.
 _TOOLS = frozenset(
-    ["tokenize", "linecache", "importlib", "zipimport", "traceback", "inspect", "logging", "pkgutil",
+    ["tokenize", "linecache", "importlib.metadata", "zipimport", "traceback", "inspect", "logging",
      "py_compile", "coverage", "pydevd", "debugpy", "_pydev_bundle", "_pydevd_bundle", "pdb", "bdb",
-     "_pytest", "tracemalloc", "faulthandler", "onsave_agent", "multiprocessing", "werkzeug.debug",
-     "pickletools", "pydoc", "jedi", "IPython", "mimetypes"]
+     "_pytest", "tracemalloc", "onsave_agent", "multiprocessing", "pydoc", "jedi", "IPython"]
 )
 #: Who merely passes on what its caller wants to open.
-_BETWEEN = frozenset(["pathlib", "pathlib._local", "pathlib._abc", "codecs", "io", "onsave_agent.files"])
+_BETWEEN = ("pathlib", "codecs", "io", "importlib", "pkgutil", "_frozen_importlib_external",
+            "onsave_agent", "fileinput")  # fmt: skip
 #: So many frames tell one use of a file from another.
 _DEPTH = 8
 
@@ -53,6 +53,11 @@ def ready():
     """The run is up: what is opened from now on, and again, is read anew."""
     global _ready
     _ready = True
+
+
+def is_ready():
+    # type: () -> bool
+    return _ready
 
 
 class _Open:
@@ -133,9 +138,16 @@ def _opening(file, mode):
 def _opener(frame):
     # type: (FrameType | None) -> FrameType | None
     """The frame that wants the file, behind those that merely pass its wish on."""
-    while frame is not None and frame.f_globals.get("__name__") in _BETWEEN:
+    while frame is not None:
+        name = frame.f_globals.get("__name__")
+        if name is not None and (
+            not isinstance(name, str)
+            or name.partition(".")[0] not in _BETWEEN
+            or name == "importlib.metadata"
+        ):
+            return frame
         frame = frame.f_back
-    return frame
+    return None
 
 
 def _is_tool(frame):

@@ -192,3 +192,17 @@ def after_pytest_rewrite(module):
         return real(source, pyc, *rest) if trusted else None
 
     module._read_pyc = _read_pyc
+
+
+def after_pydevd(module):
+    # type: (Any) -> None
+    """pydevd (debugpy, PyCharm) suspends every thread that comes by a traced file. Ours must go on:
+    it is how the session learns that the app is suspended."""
+    real = module.PyDB._internal_get_file_type
+    ours = os.path.dirname(__file__) + os.sep
+
+    def _internal_get_file_type(self, names):
+        # type: (Any, Any) -> Any
+        return self.PYDEV_FILE if names[0].startswith(ours) else real(self, names)
+
+    module.PyDB._internal_get_file_type = _internal_get_file_type

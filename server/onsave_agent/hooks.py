@@ -29,6 +29,7 @@ AFTER = {
     "gunicorn.ctl.server": ("frameworks", "after_gunicorn_control"),
     "gunicorn.workers.base": ("frameworks", "after_gunicorn_worker"),
     "hypercorn.run": ("frameworks", "after_hypercorn"),
+    "pydevd": ("frameworks", "after_pydevd"),
     "granian.server.common": ("frameworks", "after_granian"),
     "_pytest.assertion.rewrite": ("frameworks", "after_pytest_rewrite"),
 }

@@ -15,9 +15,14 @@ from onsave_agent import agent, files, modules, ran, reports
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from socket import socket
+    from types import FrameType
 
 #: How long the session may take to say whether it holds a socket for an address, in seconds.
 _PATIENCE = 10.0
+
+_TOOLS = frozenset(
+    ["multiprocessing", "debugpy", "pydevd", "_pydevd_bundle", "_pydev_bundle", "joblib"]
+)
 
 #: inode of a bound socket → the address as the app asked for it
 _requested = {}  # type: dict[int, object]
@@ -25,6 +30,14 @@ _requested = {}  # type: dict[int, object]
 _taken = set()  # type: set[int]
 #: (process, inode) of what was told
 _told = set()  # type: set[tuple[int, int]]
+#: paths of Unix sockets that serve nobody's requests
+_left_alone = set()  # type: set[str]
+
+
+def leave_alone(path):
+    # type: (str) -> None
+    """A Unix socket at ``path`` is none of ours: not to be held, told or waited for."""
+    _left_alone.add(os.path.abspath(path))
 
 
 def after_socket(module):
@@ -47,20 +60,27 @@ def _wrap(kind):
 
     def bind(self, address, /):
         # type: (socket, object) -> None
-        if not _take_over(self, address):
+        if _is_tool(sys._getframe(1)) or not _take_over(self, address):
             real_bind(self, address)  # type: ignore[arg-type]
             _remember(self, address)
 
     def listen(self, *backlog):
         # type: (socket, int) -> None
         real_listen(self, *backlog)
-        _listens(self, sys._getframe(1).f_globals.get("__name__") == "gunicorn.sock")
+        if not _is_tool(sys._getframe(1)):
+            _listens(self, sys._getframe(1).f_globals.get("__name__") == "gunicorn.sock")
 
     for function, original in ((bind, real_bind), (listen, real_listen)):
         function.__doc__ = original.__doc__
         function.__qualname__ = "socket." + function.__name__
         function.__wrapped__ = original  # type: ignore[attr-defined]
         setattr(kind, function.__name__, function)
+
+
+def _is_tool(frame):
+    # type: (FrameType) -> bool
+    """Who listens for something else than the app's clients."""
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in _TOOLS
 
 
 def _take_over(sock, address):
@@ -113,6 +133,8 @@ def _describe(sock, address):
     elif family == _socket.AF_UNIX:
         path = os.fsdecode(address)  # type: ignore[arg-type]
         where = path if path[:1] in ("", "\0") else os.path.abspath(path)
+        if where in _left_alone:
+            return None
     else:
         return None
     return {"family": family, "kind": int(_socket.SOCK_STREAM), "address": where}

@@ -163,7 +163,7 @@ def place(frame):
         if not name.startswith("<frozen importlib") and not name.endswith(_IMPORTLIB):
             if name.startswith("<"):
                 return None
-            return "%s:%d" % (name, frame.f_lineno)
+            return "%s:%d" % (os.path.abspath(name), frame.f_lineno)
         frame = frame.f_back
     return None
 
