@@ -30,50 +30,74 @@ def results_of(changed):
     Found by name, as all that a cached function may call is known by name only: some may be
     cleared that need not be, which is what a cache must bear at any time.
     """
-    caches = []
+    outdated = []
     called = None  # type: dict[str, set[str]] | None
-    for thing in _wrappers():
+    compilers = any(name in sys.modules for name in _COMPILERS)
+    for thing in _wrappers(compilers):
         function = getattr(thing, "__wrapped__", None) or getattr(thing, "py_func", None)
         code = getattr(function, "__code__", None)
         if not isinstance(code, CodeType):
             continue
-        cached = type(thing) is _LRU
-        if cached and not thing.cache_info().currsize:  # type: ignore[attr-defined]
+        if type(thing) is _LRU and not thing.cache_info().currsize:  # type: ignore[attr-defined]
             continue
         if called is None:
             called = _calls()
-        if _reaches(code, changed, called):
-            if not cached:
-                where = "%s of %s" % (code.co_name, type(thing).__module__.partition(".")[0])
-                raise codes.Refused("%s holds compiled code of it" % where)
-            caches.append(thing)
-    return caches
+        if not _reaches(code, changed, called):
+            continue
+        if type(thing) is not _LRU:
+            package = type(thing).__module__.partition(".")[0]
+            raise codes.Refused("%s has compiled %s, which uses it" % (package, code.co_name))
+        outdated.append(thing)
+    return outdated
 
 
-def _wrappers():
+def _wrappers(compilers):
+    # type: (bool) -> Iterable[object]
+    """The project's lru_caches and, where there are ``compilers``, compiled functions."""
+    for value in _values():
+        kind = type(value)
+        if kind is _LRU or compilers and kind.__module__.partition(".")[0] in _COMPILERS:
+            yield value
+
+
+def _values():
     # type: () -> Iterable[object]
-    """The lru_caches and compiled functions in the project's modules and classes."""
-    compilers = any(name in sys.modules for name in _COMPILERS)
-    for namespace in _namespaces():
-        for value in list(namespace.values()):
-            kind = type(value)
-            if kind is _LRU or (
-                compilers and kind.__module__.partition(".")[0] in _COMPILERS
-            ):
-                yield value
-
-
-def _namespaces():
-    # type: () -> Iterable[dict[str, object]]
+    """What stands in the project's modules and classes, and what that wraps."""
     for module in project_modules():
         namespace = vars(module)
-        yield namespace
         name = namespace.get("__name__")
         for value in list(namespace.values()):
             if isinstance(value, type):
                 inner = namespace_of(value)
                 if inner.get("__module__") == name:
-                    yield inner
+                    for attribute in list(inner.values()):
+                        yield from _layers(attribute, 4)
+            else:
+                yield from _layers(value, 4)
+
+
+def _layers(value, depth):
+    # type: (object, int) -> Iterable[object]
+    """``value``, and what it is wrapped around: methods, properties, decorators' closures."""
+    yield value
+    kind = type(value)
+    if depth == 0:
+        return
+    inner = []  # type: list[object]
+    if kind is FunctionType:
+        for cell in value.__closure__ or ():  # type: ignore[attr-defined]
+            try:
+                inner.append(cell.cell_contents)
+            except ValueError:
+                pass
+    elif kind is staticmethod or kind is classmethod:
+        inner.append(value.__func__)  # type: ignore[attr-defined]
+    elif kind is property:
+        inner += [value.fget, value.fset]  # type: ignore[attr-defined]
+    elif kind is _LRU or kind is functools.cached_property:
+        inner.append(getattr(value, "__wrapped__", None) or getattr(value, "func", None))
+    for thing in inner:
+        yield from _layers(thing, depth - 1)
 
 
 def project_modules():
@@ -89,16 +113,11 @@ def _calls():
     # type: () -> dict[str, set[str]]
     """Function name → names that it uses, over all of the project."""
     found = {}  # type: dict[str, set[str]]
-    for namespace in _namespaces():
-        for value in list(namespace.values()):
-            function = getattr(value, "__func__", value)
-            function = getattr(function, "__wrapped__", function)
-            if isinstance(function, property):
-                function = function.fget
-            if type(function) is FunctionType:
-                for code in codes.inside(function.__code__):
-                    found.setdefault(code.co_name, set()).update(code.co_names)
-                    found.setdefault(function.__name__, set()).update(code.co_names)
+    for value in _values():
+        if type(value) is FunctionType:
+            for code in codes.inside(value.__code__):
+                for name in {code.co_name, value.__name__}:
+                    found.setdefault(name, set()).update(code.co_names)
     return found
 
 

@@ -114,6 +114,8 @@ class Patch:
                 elif hasattr(thing, name):
                     delattr(thing, name)
             raise Refused("%s: %s" % (type(error).__name__, error)) from None
+        # Whoever holds code objects from here on is somebody else.
+        del settings, before
         for cache in self._outdated:
             cache.cache_clear()  # type: ignore[attr-defined]
         for file in self.files:
@@ -148,6 +150,8 @@ class _File:
         self._by_key = {}  # type: dict[tuple[str, int], list[codes.Pair]]
         for pair in self.pairs:
             self._by_key.setdefault(codes.key(pair.old), []).append(pair)
+        #: bodies that should not go on
+        self._ended = [(p.old, p.qualname) for p in self.pairs if p.is_changed or p.new is None]
         #: the functions that live, and what is under way in them, while a patch is proved and made
         self._holders = None  # type: swap.Holders | None
         self._functions = []  # type: list[tuple[FunctionType, codes.Pair]]
@@ -233,12 +237,12 @@ class _File:
 
     def _live(self, holders):
         # type: (swap.Holders) -> list[list[object]]
-        found = []
-        for code, line in holders.under_way():
-            for pair in self._by_key.get(codes.key(code), ()):
-                if (pair.is_changed or pair.new is None) and codes.equal(pair.old, code):
-                    found.append([self.path, line, pair.qualname])
-        return found
+        return [
+            [self.path, line, qualname]
+            for code, line in holders.under_way()
+            for old, qualname in self._ended
+            if codes.key(old) == codes.key(code) and codes.equal(old, code)
+        ]
 
     # --- doing ----------------------------------------------------------------------------------
 
@@ -271,7 +275,7 @@ class _File:
         if linecache is not None:
             linecache.cache.pop(self.filename, None)
         reports.replaced(self.path, self.order["digest"])
-        del self.module_code
+        del self.module_code, self.pairs, self.changed, self._by_key, self._replaced, self.order
 
     def _catch_up(self):
         # type: () -> None

@@ -8,7 +8,6 @@ tens of milliseconds in a large app.
 """
 
 import builtins
-import functools
 import gc
 import sys
 from _thread import get_ident
@@ -51,7 +50,6 @@ class Holders:
         self.filename = filename
         self.namespaces = namespaces
         self.functions = []  # type: list[FunctionType]
-        self.caches = []  # type: list[object]  # lru_cache's wrappers on the way
         self.frames = _frames_in(filename)  # type: list[FrameType]
         self.generators = []  # type: list[tuple[object, CodeType]]
         self.complete = False  # whether everything was searched
@@ -109,8 +107,6 @@ class Holders:
                 code = getattr(thing, prefix + "_code")
                 if code.co_filename == filename and getattr(thing, prefix + "_frame"):
                     self.generators.append((thing, code))
-            elif kind is functools._lru_cache_wrapper:
-                self.caches.append(thing)
             elif greenlet is not None and issubclass(kind, greenlet):
                 frame = thing.gr_frame
                 while frame is not None:
@@ -165,8 +161,6 @@ class Holders:
             return list(thing.values()) if len(thing) <= 2000 else ()  # type: ignore
         if kind in (list, tuple, set, frozenset):
             return list(thing) if len(thing) <= 2000 else ()  # type: ignore
-        if kind is functools._lru_cache_wrapper:
-            self.caches.append(thing)
         # The class of an instance is not where its functions are looked for, if it is another's.
         return [x for x in gc.get_referents(thing) if x is not kind]
 

@@ -171,7 +171,8 @@ def hole(draw: Draw, name: str, number: int, prefix: str) -> str:
         "base": ["", "", f"(C{draw(st.integers(0, max(number - 1, 0)))})"],
         "super": ["1", "super().__class__.__name__", "self.x"],
         "path": ["a", "b"],
-        "decorator": ["shout", "wrapped", "functools.lru_cache(None)", "shout\n@wrapped"],
+        "decorator": ["shout", "wrapped", "functools.lru_cache(None)", "shout\n@wrapped",
+                      "shout\n@functools.lru_cache(None)"],
         "shout": ["1", "2"],
         "wrapped": ["1", "2"],
     }
