@@ -183,8 +183,9 @@ SESSION_MESSAGES = {
     # Which functions of a module had run before this process was ready? Answered by "ran".
     "ran": {"id": int, "path": str},
     # To a snapshot: import these in order, see what each does beside, say "tried", and end.
-    # forks: whether the app forks processes, so that they would share what is drawn by lot.
-    "try": {"names": list, "forks": bool},
+    # without: [name, reason] each, of what is known to be left to the app. forks: whether the app
+    # forks processes, so that they would share what is drawn by lot.
+    "try": {"names": list, "without": list, "forks": bool},
     # To a snapshot: import these ahead, which is not to bring along those, and say "warmed".
     "warm": {"names": list, "without": list},
     # To a snapshot: go on, as that run. settings: ONSAVE_AGENT of that run.

@@ -15,7 +15,7 @@ import os
 import select
 import sys
 
-from onsave_agent import modules, paths, protocol, reports, served, warm
+from onsave_agent import lifeline, modules, paths, protocol, reports, served, warm
 from onsave_agent.client import _moved_high
 from onsave_agent.paths import command_line
 
@@ -149,10 +149,11 @@ def _try(connection, message):
     # type: (_Connection, dict[str, object]) -> None
     from onsave_agent.trial import Trial
 
-    trial = Trial(bool(message["forks"]))
+    without = {name: reason for name, reason in message["without"]}  # type: ignore
+    trial = Trial(without, bool(message["forks"]))
     result = trial.run(list(message["names"]))  # type: ignore[call-overload]
     connection.send(dict(result, type="tried"))
-    os._exit(0)
+    lifeline.cut()  # and whatever it has started
 
 
 def _warm(connection, message):
@@ -182,7 +183,7 @@ def _warm(connection, message):
         # Folders as well: what is installed now may be found before what was found then.
         "files": [path for _name, path in opened]
         + [os.path.realpath(sys.executable)]
-        + [os.path.abspath(folder) for folder in sys.path],
+        + [folder for folder in map(os.path.abspath, sys.path) if paths.is_library(folder + "/")],
         "refused": error,
     }
 

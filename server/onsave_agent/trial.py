@@ -58,11 +58,13 @@ _IGNORED = ("/proc/", "/sys/", "/dev/")
 
 
 class Trial:
-    """forks: whether the app forks workers, so that they would share random numbers drawn here."""
+    """without: modules that are known to be left to the app, with the reasons
+    forks: whether the app forks workers, so that they would share random numbers drawn here
+    """
 
-    def __init__(self, forks):
-        # type: (bool) -> None
-        self.reasons = dict(_NEVER)
+    def __init__(self, without, forks):
+        # type: (dict[str, str], bool) -> None
+        self.reasons = dict(_NEVER, **without)
         self.opened = {}  # type: dict[str, None]
         self.recorder = warm.Recorder(self._look, lambda: self.blame("looks at sys.path"))
         self._output = 0
@@ -77,6 +79,7 @@ class Trial:
         self._capture_output()
         self._watch_randomness()
         self._state = self._take_state()
+        there = set(sys.modules)
         sys.addaudithook(self._audit)
         self.recorder.begin()
         self._active = True
@@ -93,7 +96,9 @@ class Trial:
         skipped = self._skipped()
         return {
             "modules": [
-                name for name in names if name in self.recorder.entries and name not in skipped
+                name
+                for name in names
+                if (name in there or name in self.recorder.entries) and name not in skipped
             ],
             "skipped": [[name, reason] for name, reason in skipped.items() if name not in _NEVER
                         or name in self.recorder.entries],  # fmt: skip

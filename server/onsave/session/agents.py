@@ -141,6 +141,12 @@ class Agents:
             self.notes.add(message["text"])
             self._session.log("info", message["text"])
 
+    def _unlike(self, peer: Peer, message: Message) -> None:
+        modules = message["modules"]
+        if not all(isinstance(m, list) and len(m) == 2 for m in modules) or not modules:
+            raise ProtocolError("unlike: modules are to be [name, reason] each")
+        self._session.snapshots.unlike(peer.run, modules)
+
     def _answer(self, peer: Peer, message: Message) -> None:
         self.questions.answered(peer, message)
 
@@ -330,7 +336,8 @@ _HANDLERS: dict[str, Callable[[Agents, Peer, Message], object]] = {
     "waiting": Agents._wait,
     "failed": Agents._failed,
     "note": Agents._note,
+    "unlike": Agents._unlike,
     **dict.fromkeys(
-        ("synced", "checked", "drained", "patched", "refused", "ran", "resumed"), Agents._answer
+        ("synced", "checked", "drained", "patched", "refused", "ran"), Agents._answer
     ),
 }

@@ -300,6 +300,7 @@ def status(session: Session) -> Message:
         "problems": len(problems(app, session.workspace)),
         "session": session.pid,
         "busy": app.busy,
+        "snapshots": session.snapshots.status(),
     }
 
 

@@ -34,6 +34,7 @@ CHUNK = 256 * 1024
 _ANY_HELLO = {"hello": {"role": str, "version": int, "token": str}}
 _TABLES = {
     "agent": protocol.AGENT_MESSAGES,
+    "snapshot": protocol.SNAPSHOT_MESSAGES,
     "editor": protocol.CLIENT_MESSAGES,
     "client": protocol.CLIENT_MESSAGES,
 }

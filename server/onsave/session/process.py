@@ -87,10 +87,19 @@ class Processes:
             self._adopts = here.become_subreaper()
         return life.pid
 
+    def adopt(self, run: int, pid: int) -> None:
+        """A helper becomes the root process of the run."""
+        self.helpers.discard(pid)
+        self._lives[run] = Life(run, pid, here.oom_kills())
+
     # --- who is there -----------------------------------------------------------------------
 
     def alive(self, run: int) -> bool:
         return run in self._lives
+
+    def root(self, run: int) -> int | None:
+        """The pid of the run's root process."""
+        return self._lives[run].pid if run in self._lives else None
 
     def tree(self, run: int) -> list[psutil.Process]:
         """All live processes of the run."""

@@ -8,6 +8,7 @@ again.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -33,6 +34,7 @@ from onsave.session.platform import here
 from onsave.session.process import Processes, SpawnError
 from onsave.session.record import Record
 from onsave.session.settling import Settling
+from onsave.session.snapshots import Snapshots
 from onsave.session.terminal import Terminal
 
 #: So many sources are read before the loop looks at what else there is to do.
@@ -109,6 +111,7 @@ class Session:
         self.processes = Processes(
             self.loop, self.post, self.agents.drain, self.agents.run_of, self._hear_last_words
         )
+        self.snapshots = Snapshots(self)
         self._use(settings)
         self.settling = Settling(self)
         self._directory = directory
@@ -182,6 +185,8 @@ class Session:
         with contextlib.suppress(Exception):
             self.processes.kill_all()
         with contextlib.suppress(Exception):
+            self.snapshots.close()
+        with contextlib.suppress(Exception):
             self.clients.goodbye(self._code if self._code is not None else 1)
         self._control.close()
         self.listeners.close()
@@ -251,16 +256,23 @@ class Session:
 
     # --- what happens -----------------------------------------------------------------------
 
+    def _who(self, peer: Peer) -> Agents | Clients | Snapshots:
+        if peer.role == "agent":
+            return self.agents
+        return self.snapshots if peer.role == "snapshot" else self.clients
+
     def _hello(self, peer: Peer, message: Message) -> None:
-        (self.agents if peer.role == "agent" else self.clients).hello(peer, message)
+        self._who(peer).hello(peer, message)
+        if peer.role == "agent":
+            self.snapshots.agent_said_hello(peer.run, peer.pid, message["executable"])
 
     def _message(self, peer: Peer, message: Message) -> None:
         # What came before is taken in first: a save is read or not by what is loaded by then.
         self.work()
-        (self.agents if peer.role == "agent" else self.clients).message(peer, message)
+        self._who(peer).message(peer, message)
 
     def _peer_gone(self, peer: Peer) -> None:
-        (self.agents if peer.role == "agent" else self.clients).gone(peer)
+        self._who(peer).gone(peer)
 
     def _hear_last_words(self) -> None:
         self._control.catch_up()
@@ -315,14 +327,36 @@ class Session:
         self._settings = settings
         self.processes.stop_signal = int(signal.Signals[settings.stop_signal])
         self.processes.stop_timeout = settings.stop_timeout
+        self.snapshots.enabled = settings.snapshots
 
     # --- performing -------------------------------------------------------------------------
 
     def _start(self, effect: do.Start) -> None:
         run = effect.run
         self._started_at[run] = time.monotonic()
+        extra = environment.digests(self._settings)
+        from_snapshot = None
+        try:
+            argv, env, told = self.prepare_start(run, extra, beside=effect.beside is not None)
+            pid = self.snapshots.resume(run, argv, env, told, effect.stale)
+            if pid is not None:
+                from_snapshot = "base"
+            else:
+                pid = self.processes.start(run, argv, env, self.cwd)
+        except (SpawnError, environment.EnvironmentProblem) as error:
+            status = error.status if isinstance(error, SpawnError) else 1
+            self.post(ev.CannotStart(run, str(error), status, extra))
+        else:
+            self.post(ev.Started(run, pid, extra, from_snapshot))
+
+    def prepare_start(
+        self, run: int, extra: environment.Extra | None = None, *, beside: bool, **more: Any
+    ) -> tuple[list[str], dict[str, str], dict[str, Any]]:
+        """The command, its environment, and what stands in that for the agent.
+
+        more: what only a snapshot is told. Raises EnvironmentProblem.
+        """
         settings = self._settings
-        extra = environment.digests(settings)
         told = {
             "socket": self._control.address,
             "token": self._control.token,
@@ -334,17 +368,13 @@ class Session:
             else settings.data_files,
             "edited": self._edited_outside(),
             "held": len(self.listeners) > 0,
-            "beside": effect.beside is not None,
+            "beside": beside,
+            **more,
         }
-        try:
-            env = environment.for_app(settings, extra, told, self._base_environment)
-            argv = environment.command(settings, self.command)
-            pid = self.processes.start(run, argv, env, self.cwd)
-        except (SpawnError, environment.EnvironmentProblem) as error:
-            status = error.status if isinstance(error, SpawnError) else 1
-            self.post(ev.CannotStart(run, str(error), status, extra))
-        else:
-            self.post(ev.Started(run, pid, extra))
+        if extra is None:
+            extra = environment.digests(settings)
+        env = environment.for_app(settings, extra, told, self._base_environment)
+        return environment.command(settings, self.command), env, told
 
     def _edited_outside(self) -> list[str]:
         insides = tuple(root.rstrip(os.sep) + os.sep for root in self.workspace)
@@ -426,6 +456,9 @@ class Session:
             self._keep_sources()
             self.loop.after(LEFTOVERS_AFTER, self._close_leftovers)
             self.last_message = f"{effect.what} in {seconds:.2f} s"
+            self.snapshots.run_up(effect.run, time.monotonic() - since)
+            if run.from_snapshot is not None:
+                effect = dataclasses.replace(effect, reason=f"from a snapshot; {effect.reason}")
             first, self._was_up = not self._was_up, True
             if effect.what == "started" or first:
                 self.terminal.ready(run.listening, seconds, self.clients.editors > 0)
@@ -435,6 +468,7 @@ class Session:
             reason = effect.failure.summary if effect.failure else effect.reason
             self.last_message = f"{effect.what}: {reason}" if reason else effect.what
             self.terminal.outcome(effect, seconds)
+            self.snapshots.plan()
         self._status_is_news = True
 
     def _keep_sources(self) -> None:
@@ -485,6 +519,7 @@ class Session:
         here.restore_terminal(self._modes)
         self.listeners.run_gone(event.run)
         self.agents.run_gone(event.run)
+        self.snapshots.run_gone(event.run, event.signal)
         self._started_at.pop(event.run, None)
         for process in event.refused:
             self.terminal.error(f"process {process} could not be ended")

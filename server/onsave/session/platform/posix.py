@@ -31,6 +31,9 @@ WATCHED_SIGNALS: tuple[int, ...] = (
     signal.SIGCHLD,
 )
 
+#: Whether snapshots may be used: on Linux they are tested, elsewhere they are not.
+SNAPSHOTS = sys.platform == "linux"
+
 KILL = int(signal.SIGKILL)
 CONTINUE = int(signal.SIGCONT)
 INTERRUPT = int(signal.SIGINT)

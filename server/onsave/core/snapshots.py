@@ -1,0 +1,118 @@
+"""When a snapshot is made, what is imported in it ahead, and when it may become the app.
+
+There is one snapshot, *base*: the app's command once more, standing before any of its code (see
+``onsave_agent.snapshot``). Pure: what is true of processes and files is told to these functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from onsave.core.model import Failure, Run
+
+#: A resumed run has this long to be up: so many times what a cold start took, but at least …
+TIMES_COLD = 3.0
+AT_LEAST = 5.0  # seconds
+#: After so many trials something is different each time: then it is not worth it.
+MOST_TRIALS = 6
+#: Memory that has to stay free, in bytes, and what a snapshot takes at most, by the app's own.
+LEFT_FREE = 256 * 1024 * 1024
+OF_THE_APP = 1.0
+
+#: A file as the system describes it: (device, inode, size, time of content, time of any change, ns).
+Stat = tuple[int, int, int, int, int]
+
+
+@dataclass
+class Knowledge:
+    """What was learnt about importing ahead in this session.
+
+    names:   the libraries' modules that runs have imported, in the order in which they asked
+    tried:   those that a trial has looked at
+    skipped: those that are left to the app, with the reason
+    opened:  files outside libraries and workspace that were read as they were imported
+    """
+
+    names: list[str] = field(default_factory=list)
+    tried: set[str] = field(default_factory=set)
+    skipped: dict[str, str] = field(default_factory=dict)
+    opened: tuple[str, ...] = ()
+    trials: int = 0
+
+    def heard(self, run: Run) -> None:
+        """Take over what a run has imported.
+
+        The order is that of the first run that reported it: one that was resumed reports what it
+        was served in another.
+        """
+        now = library_modules(run)
+        there = set(now)
+        known = set(self.names)
+        self.names = [name for name in self.names if name in there]
+        self.names += [name for name in now if name not in known]
+
+    @property
+    def ahead(self) -> list[str]:
+        """What is to be imported ahead."""
+        return [name for name in self.names if name not in self.skipped]
+
+    def wants_trial(self) -> bool:
+        return any(name not in self.tried for name in self.ahead)
+
+    def took(self, names: Iterable[str], good: Collection[str], skipped: Mapping[str, str]) -> None:
+        """The result of a trial of ``names``. One that it says nothing of was not there."""
+        self.skipped.update(skipped)
+        for name in names:
+            self.tried.add(name)
+            if name not in good:
+                self.skipped.setdefault(name, "not imported by its name")
+        self.trials += 1
+
+    def unlike(self, modules: Mapping[str, str]) -> None:
+        """A run turned out to be other than the last one: leave these to it, and try once more."""
+        self.skipped.update(modules)
+        self.tried.clear()
+
+
+def library_modules(run: Run) -> list[str]:
+    """The modules of the run that are nobody's to edit: those reported without a digest."""
+    return [
+        entry.module
+        for entry in run.loaded.values()
+        if entry.kind == "module"
+        and entry.module is not None
+        and all(digest is None for digest in entry.digests.values())
+    ]
+
+
+def changed(before: Mapping[str, Stat | None], now: Mapping[str, Stat | None]) -> str | None:
+    """The first file that is not as it was."""
+    return next((path for path, stat in before.items() if now.get(path) != stat), None)
+
+
+def too_new(files: Mapping[str, Stat | None], started: int) -> str | None:
+    """The first file that changed at or after ``started`` (ns): which content was read is unclear."""
+    return next((path for path, stat in files.items() if stat and stat[4] >= started), None)
+
+
+def is_enough_memory(available: int, app: int) -> bool:
+    return available - app * OF_THE_APP > LEFT_FREE
+
+
+def patience(cold: float) -> float:
+    """How long a resumed run may take to be up, in seconds, where a cold start took ``cold``."""
+    return max(TIMES_COLD * cold, AT_LEAST)
+
+
+def is_doubtful(failure: Failure, signal: str | None, workspace: Collection[str]) -> bool:
+    """Whether a resumed run may have failed for having been resumed: it crashed, or a library's
+    module failed as it was executed. All else is the app's own doing."""
+    if signal in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE"):
+        return True
+    for raised in failure.exceptions[:1]:
+        if raised.frames and raised.syntax is None:
+            deepest = raised.frames[-1]
+            own = deepest.path.startswith(tuple(workspace)) and "site-packages" not in deepest.path
+            return not own and deepest.function == "<module>"
+    return False

@@ -1,0 +1,456 @@
+"""The snapshots of a session: started, tried, filled, resumed, ended.
+
+While the app runs and nothing is under way, its command is started once more, with a word to the
+agent to stop in the bootstrap and import ahead what the last run had imported of libraries. A restart
+then sends that process on as the new run. What it may import is found out once, by a trial in a
+process that is thrown away. Whatever is in the way, the app is started as without us, and
+``status`` says why.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from onsave.core import events as ev
+from onsave.core import snapshots as policy
+from onsave.core.model import Phase
+from onsave.session import commands
+from onsave.session.peers import Message, Peer
+from onsave.session.platform import here
+from onsave_agent import protocol
+
+if TYPE_CHECKING:
+    from onsave.session.session import Session
+
+#: How long the app is left alone after it came up, before the snapshot is started, in seconds.
+IDLE = 0.3
+#: A snapshot that has not got that far by then never will, in seconds.
+HELLO_WITHIN = 20.0
+WARM_WITHIN = 120.0
+#: Clocks of file systems tick more slowly than the others.
+TICK = 50_000_000  # ns
+
+
+@dataclass(eq=False)
+class Snapshot:
+    """One process that stands by, or tries."""
+
+    number: int
+    pid: int
+    argv: list[str]
+    env: dict[str, str]  # without ONSAVE_AGENT
+    cwd: str
+    told: Mapping[str, Any]
+    trial: bool
+    started: int  # ns since the epoch
+    state: str = "starting"  # "starting" | "warming" | "trying" | "ready"
+    peer: Peer | None = None
+    names: list[str] = field(default_factory=list)
+    modules: int = 0
+    files: dict[str, policy.Stat | None] = field(default_factory=dict)
+
+
+class Snapshots:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._numbers = itertools.count(1)
+        self._all: dict[int, Snapshot] = {}
+        self._known = policy.Knowledge()
+        self._cold: float | None = None  # seconds that a cold start took
+        self._resumed: dict[int, float] = {}  # run → when
+        self._banned = ""
+        self._ups: set[int] = set()
+        self._doubt = ""  # why the next start is to be cold
+        self._executable = ""  # the app's Python, where the command is that
+        self._planned = False
+        self._closed = False
+        self.enabled = True
+        #: Why the next start will be cold; "" where a snapshot is ready, or on its way.
+        self.reason = "the app was not up yet"
+
+    # --- making one -------------------------------------------------------------------------
+
+    def run_up(self, run: int, seconds: float) -> None:
+        """Run ``run`` is up, or has ended well, ``seconds`` after it was started."""
+        self._ups.add(run)
+        if run not in self._resumed and self._cold is None:
+            self._cold = seconds
+        if self._doubt:
+            self._ban(self._doubt)
+            self._session.log("warning", f"from now on restarts are cold: {self._doubt}")
+            self._doubt = ""
+        self.plan()
+
+    def agent_said_hello(self, run: int, pid: int, executable: str) -> None:
+        if pid == self._session.processes.root(run):
+            self._executable = executable
+
+    def plan(self, after: float = IDLE) -> None:
+        """See to a snapshot as soon as nothing is under way."""
+        if not self._planned and not self._closed:
+            self._planned = True
+            self._session.loop.after(after, self._prepare)
+
+    def _prepare(self) -> None:
+        """Go one step further towards a snapshot that is ready: a trial first, if need be."""
+        self._planned = False
+        session = self._session
+        run = session.app.newest_run
+        if self._closed or session.app.ending or run is None:
+            return
+        if run.phase in (Phase.STARTING, Phase.WAITING, Phase.STOPPING) or session.app.busy:
+            return  # its coming up, or what follows it, brings us back
+        if any(snapshot.state != "ready" for snapshot in self._all.values()):
+            return  # its end, or its being ready, brings us back
+        if run.up or run.failure is None:
+            self._known.heard(run)
+        if not self._may_be():
+            self._end_all()
+            return
+        known = self._known
+        wanted = [name for name in known.ahead if name in known.tried]
+        snapshot = next(iter(self._all.values()), None)
+        if snapshot is not None and not self._fits(snapshot):
+            self._end(snapshot)
+            snapshot = None
+        if snapshot is None and wanted:
+            self._start(trial=False)
+        elif known.wants_trial():
+            if known.trials < policy.MOST_TRIALS:
+                self._start(trial=True)
+            else:
+                self._ban("what can be imported ahead is different each time")
+        elif snapshot is None or snapshot.names != wanted:
+            self._end_all()
+            self._start(trial=False)
+
+    def _may_be(self) -> bool:
+        """Whether there may be a snapshot at all; sets the reason where not."""
+        session = self._session
+        run = session.app.newest_run
+        assert run is not None
+        if not self.enabled:
+            self.reason = "snapshots are off in the configuration"
+        elif self._banned:
+            self.reason = self._banned
+        elif not here.SNAPSHOTS:
+            self.reason = "there are no snapshots on this system"
+        elif not run.had_agent:
+            self.reason = "there is no agent in the app"
+        elif not self._known.ahead:
+            self.reason = "the app imports no libraries that could be imported ahead"
+        else:
+            self.reason = self._not_this_command() or self._not_enough_memory() or ""
+        return not self.reason
+
+    def _not_this_command(self) -> str | None:
+        session = self._session
+        try:
+            argv, env, _told = session.prepare_start(0, beside=False)
+        except Exception as error:
+            return str(error)
+        if not self._executable:
+            return f"{os.path.basename(argv[0])} is not Python itself"
+        return commands.why_not_python(argv, env, session.cwd, self._executable)
+
+    def _not_enough_memory(self) -> str | None:
+        import psutil
+
+        session = self._session
+        used = 0
+        run = session.app.newest_run
+        if run is not None and run.pid is not None:
+            try:
+                used = psutil.Process(run.pid).memory_info().rss
+            except psutil.Error:
+                used = 0
+        if not policy.is_enough_memory(psutil.virtual_memory().available, used):
+            return "too little memory is free"
+        return None
+
+    def _start(self, trial: bool) -> None:
+        session = self._session
+        number = next(self._numbers)
+        try:
+            argv, env, told = session.prepare_start(0, beside=False, snapshot=number)
+            started = time.time_ns()
+            pid = here.spawn(argv, env, session.cwd)
+        except Exception as error:
+            self._ban(f"a snapshot can't be started: {error}")
+            return
+        session.processes.helpers.add(pid)
+        self._all[number] = Snapshot(
+            number, pid, argv, _without_agent(env), session.cwd, told, trial, started
+        )
+        self.reason = "the snapshot is not ready yet"
+        session.loop.after(HELLO_WITHIN, lambda: self._too_slow(number, "starting"))
+        session.loop.after(WARM_WITHIN, lambda: self._too_slow(number, "warming", "trying"))
+
+    def _too_slow(self, number: int, *states: str) -> None:
+        snapshot = self._all.get(number)
+        if snapshot is not None and snapshot.state in states:
+            self._end(snapshot)
+            self._ban(f"a snapshot did not get further than {snapshot.state}")
+
+    # --- what snapshots say -----------------------------------------------------------------
+
+    def hello(self, peer: Peer, message: Message) -> None:
+        snapshot = self._all.get(message["snapshot"])
+        if snapshot is None or snapshot.pid != message["pid"]:
+            peer.send({"type": "discard"})
+            peer.finish()
+            if snapshot is not None:
+                self._end(snapshot)
+                self._ban("the command starts Python in a process of its own")
+            return
+        peer.pid = message["pid"]
+        snapshot.peer = peer
+        if message["refused"]:
+            self._end(snapshot)
+            self._ban(str(message["refused"]))
+            return
+        known = self._known
+        if snapshot.trial:
+            snapshot.state, snapshot.names = "trying", known.names
+            without = [[name, reason] for name, reason in known.skipped.items()]
+            run = self._session.app.newest_run
+            forks = run is not None and len(run.processes) > 1
+            message = {"type": "try", "names": known.names, "without": without, "forks": forks}
+        else:
+            names = [name for name in known.ahead if name in known.tried]
+            snapshot.state, snapshot.names = "warming", names
+            message = {"type": "warm", "names": names, "without": list(known.skipped)}
+        peer.send(message)
+
+    def message(self, peer: Peer, message: Message) -> None:
+        snapshot = self._of(peer)
+        if snapshot is None:
+            return
+        if message["type"] == "tried":
+            skipped = {str(name): str(reason) for name, reason in message["skipped"]}
+            self._known.opened = tuple(map(str, message["files"]))
+            self._known.took(snapshot.names, set(message["modules"]), skipped)
+            self._end(snapshot)
+            self.plan(0)
+        elif message["type"] == "warmed":
+            self._warmed(snapshot, message)
+
+    def _warmed(self, snapshot: Snapshot, message: Message) -> None:
+        files = [*map(str, message["files"]), *self._known.opened]
+        path = commands.program(snapshot.argv, snapshot.env, snapshot.cwd)
+        snapshot.files = _stats([*files, *([path] if path else [])])
+        new = policy.too_new(snapshot.files, snapshot.started - TICK)
+        if message["refused"] or new:
+            self._end(snapshot)
+            if message["refused"]:
+                self._ban(str(message["refused"]))
+            else:
+                self.reason = f"{new} has just changed"
+            return
+        snapshot.modules = message["modules"]
+        snapshot.state = "ready"
+        self.reason = ""
+        self.plan(0)
+
+    def gone(self, peer: Peer) -> None:
+        snapshot = self._of(peer)
+        if snapshot is not None and not snapshot.trial:
+            self._end(snapshot)
+            self.reason = "the snapshot has ended"
+        elif snapshot is not None and snapshot.state == "trying":
+            self._end(snapshot)
+            self._ban("the trial of what can be imported ahead has ended early")
+
+    def _of(self, peer: Peer) -> Snapshot | None:
+        return next((known for known in self._all.values() if known.peer is peer), None)
+
+    # --- resuming ---------------------------------------------------------------------------
+
+    def resume(
+        self, run: int, argv: list[str], env: dict[str, str], told: Mapping[str, Any],
+        stale: Sequence[str],
+    ) -> int | None:  # fmt: skip
+        """Send the snapshot on as run ``run``; its pid, or None where the start has to be cold."""
+        snapshot = next((s for s in self._all.values() if s.state == "ready"), None)
+        if snapshot is None or self._doubt:
+            return None
+        why = self._why_not(snapshot, argv, env, told, stale)
+        if why is not None:
+            self.reason = why
+            self._end(snapshot)
+            return None
+        assert snapshot.peer is not None
+        del self._all[snapshot.number]
+        self._session.processes.adopt(run, snapshot.pid)
+        settings = env[protocol.ENVIRONMENT_KEY]
+        snapshot.peer.send({"type": "resume", "run": run, "settings": settings})
+        self._resumed[run] = time.monotonic()
+        self.reason = "the snapshot is not ready yet"
+        bound = policy.patience(self._cold or 0.0)
+        self._session.loop.after(bound, lambda: self._watch(run, bound))
+        return snapshot.pid
+
+    def _why_not(
+        self, snapshot: Snapshot, argv: list[str], env: dict[str, str], told: Mapping[str, Any],
+        stale: Sequence[str],
+    ) -> str | None:  # fmt: skip
+        if not _lives(snapshot.pid):
+            return "the snapshot has ended"
+        if (argv, _without_agent(env), _lasting(told)) != (
+            snapshot.argv, snapshot.env, _lasting(snapshot.told)
+        ):  # fmt: skip
+            return "the command, its environment or its settings are different now"
+        edited = {*told["edited"], *stale}.intersection(snapshot.files)
+        if edited:
+            return f"{min(edited)} was edited"
+        different = policy.changed(snapshot.files, _stats(snapshot.files))
+        return f"{different} is different now" if different else None
+
+    def _fits(self, snapshot: Snapshot) -> bool:
+        try:
+            argv, env, told = self._session.prepare_start(0, beside=False)
+        except Exception:
+            return False
+        stats_known = snapshot.state != "ready" or not policy.changed(
+            snapshot.files, _stats(snapshot.files)
+        )
+        return stats_known and (argv, _without_agent(env), _lasting(told)) == (
+            snapshot.argv, snapshot.env, _lasting(snapshot.told)
+        )  # fmt: skip
+
+    def _watch(self, number: int, bound: float) -> None:
+        """A resumed run that is not up by now is started anew, without snapshot, unless a debugger
+        holds it."""
+        run = self._session.app.runs.get(number)
+        if run is None or run.phase is not Phase.STARTING:
+            return
+
+        def answered(answers: dict[Peer, Message], _silent: list[Peer]) -> None:
+            paused = any(answer.get("paused") for answer in answers.values())
+            if not paused and run.phase is Phase.STARTING:
+                self._again(f"the run from the snapshot was not up within {bound:.0f} s")
+
+        agents = self._session.agents
+        question = {"type": "check", "files": []}
+        agents.questions.ask(dict.fromkeys(agents.peers(number), question), 1.0, answered)
+
+    def unlike(self, run: int, modules: Sequence[Any]) -> None:
+        """A resumed run is not what its snapshot was prepared for."""
+        found = {str(name): str(reason) for name, reason in modules}
+        if "" in found:
+            self._again(found[""])
+            return
+        self._known.unlike(found)
+        name, reason = next(iter(found.items()))
+        self._end_all()
+        self._session.post(ev.RestartAsked(by=f"without snapshot: {name}: {reason}"))
+
+    def run_gone(self, number: int, signal: str | None) -> None:
+        """A run has ended. Where it failed on its way up in a way that might be the snapshot's
+        fault, it is started once more without; if that comes up, there are no more snapshots."""
+        resumed = self._resumed.pop(number, None) is not None
+        was_up = number in self._ups
+        self._ups.discard(number)
+        app = self._session.app
+        run = app.newest_run
+        if run is None or run.number != number or run.failure is None or app.ending:
+            return
+        if not resumed or was_up:
+            self._doubt = ""
+        elif policy.is_doubtful(run.failure, signal, self._session.workspace):
+            self._doubt = f"the run from the snapshot failed ({run.failure.summary})"
+            self._session.post(ev.RestartAsked(by=f"without snapshot: {run.failure.summary}"))
+
+    def _again(self, reason: str) -> None:
+        self._ban(reason)
+        self._session.log("warning", f"from now on restarts are cold: {reason}")
+        self._session.post(ev.RestartAsked(by=f"without snapshot: {reason}"))
+
+    def _ban(self, reason: str) -> None:
+        self._banned = self.reason = reason
+        self._end_all()
+
+    # --- ending -----------------------------------------------------------------------------
+
+    def _end(self, snapshot: Snapshot) -> None:
+        self._all.pop(snapshot.number, None)
+        here.send_signal(snapshot.pid, here.KILL)
+        if snapshot.peer is not None:
+            snapshot.peer.close()
+
+    def _end_all(self) -> None:
+        for snapshot in list(self._all.values()):
+            self._end(snapshot)
+
+    def close(self) -> None:
+        """The session ends."""
+        self._closed = True
+        self._end_all()
+
+    # --- telling ----------------------------------------------------------------------------
+
+    def status(self) -> Message:
+        """What ``onsave status --json`` shows under "snapshots"."""
+        return {
+            "ready": any(snapshot.state == "ready" for snapshot in self._all.values()),
+            "reason": self.reason,
+            "processes": [
+                {
+                    "pid": snapshot.pid,
+                    "state": snapshot.state,
+                    "modules": snapshot.modules,
+                    "bytes": _memory(snapshot.pid),
+                }
+                for snapshot in self._all.values()
+            ],
+            "skipped": [list(item) for item in sorted(self._known.skipped.items())],
+        }
+
+
+def _without_agent(env: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in env.items() if key != protocol.ENVIRONMENT_KEY}
+
+
+def _lasting(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What an agent is told that does not change from run to run."""
+    passing = ("run", "held", "beside", "edited", "snapshot")
+    return {key: value for key, value in told.items() if key not in passing}
+
+
+def _stats(paths: Mapping[str, Any] | Sequence[str]) -> dict[str, policy.Stat | None]:
+    found: dict[str, policy.Stat | None] = {}
+    for path in paths:
+        try:
+            stat = os.stat(path)
+        except OSError:
+            found[path] = None
+        else:
+            # The time of any change of a folder is also that of a __pycache__ that was made in it.
+            changed = stat.st_ctime_ns
+            found[path] = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, changed)
+    return found
+
+
+def _lives(pid: int) -> bool:
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _memory(pid: int) -> int | None:
+    """What the process has for itself, shared pages in proportion (PSS) where that is known."""
+    import psutil
+
+    try:
+        full = psutil.Process(pid).memory_full_info()
+    except (psutil.Error, OSError):
+        return None
+    return int(getattr(full, "pss", 0) or full.rss)
