@@ -26,7 +26,6 @@ from onsave.core.model import (
     Wanted,
 )
 from onsave.core.problems import has_place
-from onsave.core.problems import in_workspace
 
 #: A run whose process failed but which lives on without getting up (a master that starts its
 #: broken worker again and again) is given up after this long.
@@ -209,18 +208,13 @@ def settled(app: App, event: ev.Settled, out: list[do.Effect]) -> None:
 
 def failed(app: App, event: ev.Failed, out: list[do.Effect]) -> None:
     run = app.runs[event.run]
-    if _says_less(event.failure, run.failure):
-        return
-    run.failure = event.failure
+    if not (run.failure and has_place(run.failure) and not has_place(event.failure)):
+        # Else it is the echo of one that is known: a master that says that its worker failed.
+        run.failure = event.failure
     if run.phase in (Phase.STARTING, Phase.WAITING) and event.failure.fatal:
         out.append(do.SetTimer(f"give-up-{run.number}", GIVE_UP))
     elif run.up and not event.failure.fatal:
         out.append(do.Outcome("failed", run.number, event.failure.summary, failure=event.failure))
-
-
-def _says_less(new: Failure, known: Failure | None) -> bool:
-    """A master that gives up because of its worker, after the worker has said at which line."""
-    return known is not None and known.fatal and bool(in_workspace(known)) > bool(in_workspace(new))
 
 
 def gone(app: App, event: ev.Gone, out: list[do.Effect]) -> None:

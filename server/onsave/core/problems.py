@@ -16,7 +16,7 @@ def problems(app: App, workspace: tuple[str, ...] = ()) -> Problems:
     run = app.newest_run
     found = list(app.held.values())
     if run is not None and run.failure is not None:
-        found += [p for p in in_workspace(run.failure, workspace) if p.path not in app.held]
+        found += [p for p in _of_failure(run.failure, workspace) if p.path not in app.held]
     return (*found, *app.config_problems)
 
 
@@ -25,8 +25,7 @@ def has_place(failure: Failure) -> bool:
     return bool(_of_failure(failure, ()))
 
 
-def in_workspace(failure: Failure, workspace: tuple[str, ...] = ()) -> list[Problem]:
-    """The problem that the failure is, at its place; nothing where it has none of ours."""
+def _of_failure(failure: Failure, workspace: tuple[str, ...]) -> list[Problem]:
     ours = [
         (raised, [frame for frame in raised.frames if _is_ours(frame.path, workspace)])
         for raised in failure.exceptions
