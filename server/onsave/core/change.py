@@ -101,11 +101,7 @@ def order(
     ``hot`` are the user's patterns ("shop.pricing:*") for functions that may be patched although
     they had run before the app was ready.
     """
-    declared = [p.partition(":")[2] for p in hot if fnmatchcase(module or "", p.partition(":")[0])]
-
-    def is_hot(qualname: str) -> bool:
-        return any(fnmatchcase(qualname, pattern) for pattern in declared)
-
+    patterns = hot_patterns(module, hot)
     return {
         "path": path,
         "old_digest": protocol.digest(old),
@@ -114,7 +110,7 @@ def order(
         "old": old.decode("latin-1"),
         "new": new.decode("latin-1"),
         "moved": [
-            [m.qualname, m.name, m.old_line, m.new_line, m.state, is_hot(m.qualname), m.body,
+            [m.qualname, m.name, m.old_line, m.new_line, m.state, is_hot(m.qualname, patterns), m.body,
              m.header]
             for m in change.moved
         ],
@@ -123,3 +119,17 @@ def order(
         "added": [[a.qualname, a.name, a.new_line, a.header] for a in change.added],
         "imports": [[i.bound, i.module, i.name, i.value, i.new_line] for i in change.imports],
     }  # fmt: skip
+
+
+def hot_patterns(module: str | None, hot: Sequence[str]) -> list[str]:
+    """Those parts of the user's "MODULE:FUNCTION" patterns that are about functions of ``module``.
+
+    >>> hot_patterns("shop.pricing", ["shop.*:total", "other:*", "shop.pricing"])
+    ['total', '*']
+    """
+    parts = [pattern.partition(":") for pattern in hot]
+    return [name or "*" for where, _, name in parts if fnmatchcase(module or "", where)]
+
+
+def is_hot(qualname: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(qualname, pattern) for pattern in patterns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onsave.core import verdict as verdicts
-from onsave.core.model import App
+from onsave.core.model import App, Loaded
 
 #: The functions that had run before the app was ready, as the protocol's "ran" has them; None
 #: where nobody knows.
@@ -22,7 +22,9 @@ def why(
     """
     run = app.newest_run
     entry = run.loaded.get(path) if run else None
-    functions = _functions(source, ran) if entry and source and app.options.patch else []
+    functions: list[list[str]] = []
+    if entry is not None and source is not None and app.options.patch:
+        functions = _functions(app, entry, source, ran)
     return {
         "path": path,
         "loaded": entry is not None,
@@ -51,35 +53,16 @@ def _would(app: App, path: str, functions: list[list[str]]) -> dict[str, str]:
     return {"action": "restart", "reason": "a change of loaded code"}
 
 
-def _functions(source: bytes, ran: Ran) -> list[list[str]]:
+def _functions(app: App, entry: Loaded, source: bytes, ran: Ran) -> list[list[str]]:
     """[qualified name, "patch" | "restart", reason] of each function, by line."""
-    import ast
+    # Not at the top: the syntax is only needed by who asks.
+    from onsave.core.outlook import outlook
 
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+        found = outlook(source, ran, module=entry.module, hot=app.options.hot)
+    except SyntaxError:
         return []
-    found: list[list[str]] = []
-
-    def look(node: ast.AST, prefix: str) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
-                if ran is None:
-                    verdict = ["restart", "whether it ran before the app was ready is not known"]
-                elif (child.name, first) in ran:
-                    verdict = ["restart", "it ran before the app was ready"]
-                else:
-                    verdict = ["patch", "it did not run before the app was ready"]
-                found.append([prefix + child.name, *verdict])
-                look(child, f"{prefix}{child.name}.<locals>.")
-            elif isinstance(child, ast.ClassDef):
-                look(child, f"{prefix}{child.name}.")
-            else:
-                look(child, prefix)
-
-    look(tree, "")
-    return found
+    return [[prospect.qualname, prospect.action.value, prospect.reason] for prospect in found]
 
 
 def _chain(app: App, path: str) -> list[str]:
