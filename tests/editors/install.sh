@@ -31,6 +31,8 @@ if ! command -v hx > /dev/null && [ ! -x "$helix/hx" ] && [ "$(uname -m)" = x86_
   trap 'rm -rf "$work"' EXIT
   mkdir -p "$work/lists" "$work/cache" "$work/root"
   chmod 755 "$work"
+  # The mirror that this system uses already, whatever its name.
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | sort -u | head -n 1)
   echo "deb $mirror trixie main" > "$work/sources.list"
   apt=(-o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
        -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root)
