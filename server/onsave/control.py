@@ -165,7 +165,8 @@ class RunDirectory:
                 self.remove(entry)
             elif entry.kind == kind:
                 found.append(entry)
-        for file in self.path.glob("*.sock"):  # of those killed before they could register
+        # Sockets of those killed before they could register, tracebacks of those that are gone.
+        for file in (*self.path.glob("*.sock"), *self.path.glob("*.txt")):
             pid = file.stem.rpartition("-")[2]
             if pid.isdecimal() and process_started(int(pid)) is None:
                 file.unlink(missing_ok=True)

@@ -58,6 +58,19 @@ async def test_a_save_just_before_the_session_was_met_is_told(
     await fake().until_saved(tmp_path / "early.py", tmp_path / "last.py")
 
 
+async def test_a_session_that_was_stopped_when_the_server_came(
+    open_client: OpenClient, fake: Fake, tmp_path: Path
+) -> None:
+    session = fake()
+    session.process.send_signal(19)  # SIGSTOP
+    client = await open_client()
+    client.save(tmp_path / "meanwhile.py")
+    await client.execute("onsave.server.status")
+    session.process.send_signal(18)  # SIGCONT
+    await session.until_saved(tmp_path / "meanwhile.py")
+    await client.knows("shop")
+
+
 async def test_all_sessions_and_all_editors(
     open_client: OpenClient, fake: Fake, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from onsave_agent.protocol import LIFELINE_KEY
@@ -34,6 +35,8 @@ class Headless:
         self, name: str, argv: Sequence[str], cwd: str, environment: Mapping[str, str]
     ) -> None:
         """Start ``argv``. Raises OSError."""
+        if sys.platform == "win32":  # a lifeline can't be inherited there
+            raise OSError("on Windows, run `onsave run` in a terminal")
         theirs, ours = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(

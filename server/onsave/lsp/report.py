@@ -44,7 +44,6 @@ class Report:
 
     def joined(self, link: Link) -> None:
         self._server.log("info", f"{link.name}: found (pid {link.entry.pid}, {link.entry.root})")
-        self._server.retell(link)
         self._send_status()
 
     def heard(self, link: Link, message: Message) -> None:

@@ -11,8 +11,6 @@ import contextlib
 import logging
 import os
 import sys
-import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from importlib.metadata import version
@@ -40,9 +38,6 @@ WATCHED = (
     "**/*.{py,pyw,so,pyd,toml,yaml,yml,json,ini,cfg,conf,env,txt,sql,html,jinja,jinja2,j2,xml,csv}",
     "**/.env*",
 )
-
-#: A server and a session meet in far less time than this.
-RECENT_SECONDS = 60.0
 
 #: Editors kill a server that takes longer than some two seconds to go.
 STOP_SECONDS = 1.5
@@ -74,7 +69,6 @@ class OnsaveServer(LanguageServer):
         self._said_that_nobody_hears = False
         self._lenses_stale = False
         self._refreshing: Future[Any] | None = None
-        self._recent: deque[tuple[float, list[str], str]] = deque(maxlen=1000)
         self._tasks: set[asyncio.Task[Any]] = set()
         _register(self)
         commands.register(self)
@@ -158,17 +152,17 @@ class OnsaveServer(LanguageServer):
 
     # --- what happens -----------------------------------------------------------------------
 
-    async def begin(self) -> None:
+    def begin(self) -> None:
         """Find the sessions, and be found."""
         try:
             self.run_directory = RunDirectory()
             self._sessions = Sessions(self.run_directory, self.report)
-            await self._sessions.start(Path(self.root))
-        except (ControlError, OSError) as error:
-            self._sessions = None
-            self.window_show_message(
-                types.ShowMessageParams(types.MessageType.Error, f"onsave: {error}")
-            )
+        except ControlError as error:
+            message = types.ShowMessageParams(types.MessageType.Error, f"onsave: {error}")
+            # After the answer to `initialize`.
+            asyncio.get_running_loop().call_soon(self.window_show_message, message)
+        else:
+            self.spawn(self._sessions.start(Path(self.root)))
 
     async def end(self) -> None:
         """Leave nothing behind."""
@@ -179,22 +173,12 @@ class OnsaveServer(LanguageServer):
             file.unlink(missing_ok=True)
 
     def saved(self, paths: list[str], origin: str) -> None:
-        """Tell every session: each knows by itself whether a path concerns it."""
-        if not paths:
+        if not paths or self._sessions is None:
             return
-        self._recent.append((time.monotonic(), paths, origin))
-        for link in self.links:
-            link.saved(paths, origin)
+        self._sessions.saved(paths, origin)
         if not self.links and origin == "save" and not self._said_that_nobody_hears:
             self._said_that_nobody_hears = True
             self.log("info", "no app runs under onsave yet; start one with `onsave run COMMAND`")
-
-    def retell(self, link: Link) -> None:
-        """Tell a session that we have just met what was saved while we were about to meet. It
-        compares contents, so that hearing of a save twice means nothing to it."""
-        for when, paths, origin in self._recent:
-            if time.monotonic() - when < RECENT_SECONDS:
-                link.saved(paths, origin)
 
     def opened(self, uri: str) -> None:
         if (path := from_proto.path(uri)) is not None:
@@ -256,7 +240,7 @@ def _register(server: OnsaveServer) -> None:
         ls.apply_settings(params.initialization_options)
         if params.process_id is not None:
             lifetime.watch_process(params.process_id, lambda: ls.protocol.end(1))
-        ls.spawn(ls.begin())
+        ls.begin()
 
     @feature(types.INITIALIZED)
     def initialized(ls: OnsaveServer, params: types.InitializedParams) -> None:

@@ -13,6 +13,8 @@ import functools
 import itertools
 import logging
 import os
+import time
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,8 +28,8 @@ log = logging.getLogger(__name__)
 #: that keeps everybody busy at once.
 PATHS_PER_MESSAGE = 1000
 
-#: A session that has connected and does not even say welcome is stopped or broken.
-WELCOME_TIMEOUT = 10.0
+#: A server and a session that live meet in far less time than this.
+RECENT_SECONDS = 60.0
 
 
 class Listener(Protocol):
@@ -80,7 +82,9 @@ class Link:
         try:
             self._send({"type": "hello", "role": "editor", "version": protocol.VERSION,
                         "token": self.entry.token})  # fmt: skip
-            message = await asyncio.wait_for(self._receive(), WELCOME_TIMEOUT)
+            # However long it takes: a session that is stopped now (Ctrl-Z) goes on some day, and
+            # is told then of what was saved meanwhile.
+            message = await self._receive()
             if message is None or message["type"] != "welcome":
                 told = message.get("message") if message else "it hung up"
                 raise ControlError(f"session {self.name!r} declined: {told}")
@@ -93,8 +97,8 @@ class Link:
             finally:
                 sender.cancel()
                 listener.left(self)
-        except (OSError, asyncio.TimeoutError, ControlError, protocol.ProtocolError) as error:
-            log.warning("session %r (pid %d): %s", self.name, self.entry.pid, error or "timed out")
+        except (OSError, ControlError, protocol.ProtocolError) as error:
+            log.warning("session %r (pid %d): %s", self.name, self.entry.pid, error)
         finally:
             for future in self._asked.values():
                 if not future.done():
@@ -112,6 +116,8 @@ class Link:
                 future.set_result(message["result"])
             return
         if message["type"] == "status":
+            if message == self.status:
+                return
             self.status = message
         try:
             listener.heard(self, message)
@@ -157,6 +163,8 @@ class Sessions:
         self.directory = directory
         self.links: dict[int, Link] = {}  # by pid; those that have said welcome
         self._listener = listener
+        self._connected: set[Link] = set()  # also those that have not said welcome yet
+        self._recent: deque[tuple[float, list[str], str]] = deque(maxlen=1000)
         self._tasks: dict[tuple[int, str], asyncio.Task[None]] = {}
         self._entry: Entry | None = None
         self._server: asyncio.Server | None = None
@@ -185,6 +193,12 @@ class Sessions:
 
     def _finished(self, key: tuple[int, str], _: asyncio.Task[None]) -> None:
         del self._tasks[key]
+
+    def saved(self, paths: list[str], origin: str) -> None:
+        """Tell every session: each knows by itself whether a path concerns it."""
+        self._recent.append((time.monotonic(), paths, origin))
+        for link in self._connected:
+            link.saved(paths, origin)
 
     def close(self) -> None:
         """Hang up, and take the server's entry away."""
@@ -218,7 +232,17 @@ class Sessions:
         except (OSError, ValueError) as error:
             log.warning("session %r (pid %d): %s", entry.name, entry.pid, error)
             return
-        await Link(entry, *streams).run(self)
+        link = Link(entry, *streams)
+        # What was saved while we were about to meet: it compares contents, so that hearing of a
+        # save twice means nothing to it.
+        for when, paths, origin in self._recent:
+            if time.monotonic() - when < RECENT_SECONDS:
+                link.saved(paths, origin)
+        self._connected.add(link)
+        try:
+            await link.run(self)
+        finally:
+            self._connected.discard(link)
 
     def joined(self, link: Link) -> None:
         self.links[link.entry.pid] = link
