@@ -151,12 +151,10 @@ def test_a_bug_of_ours_is_told_and_survived(scripts: Scripts, onsave: Run) -> No
         main="print('the app ran')\n",
         broken="""
 import sys
-from onsave.session.session import Session
-Session._status_changed = lambda self, effect: 1 / 0
-import onsave.session.session as module
-import onsave.core.effects as do
-module._PERFORM[do.StatusChanged] = Session._status_changed
 from onsave.cli import main
+from onsave.core import effects as do
+from onsave.session.perform import PERFORM
+PERFORM[do.StatusChanged] = lambda session, effect: 1 / 0
 sys.exit(main(["run", "--once", sys.executable, "main.py"]))
 """,
     )

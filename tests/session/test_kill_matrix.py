@@ -110,6 +110,7 @@ def one_round(
     left = [path.name for path in run_directory.iterdir() if path.suffix in (".sock", ".json")]
     assert not left, (said, left)
     # The next one works at once.
+    session.project.write("part.py", "X = 0\n")
     after = begin().connect().ready()
     session.project.write("part.py", "X = 8\n")
     after.save("part.py")

@@ -1,26 +1,23 @@
 """``onsave run``: one inbox, one loop. Performs what the core decides, and decides nothing.
 
 Whatever happens (a message, the end of a process, a signal, a timer) becomes an event in the inbox;
-``step`` turns it into effects; :meth:`Session.perform` does them, and what comes of one is an event
-again.
+``step`` turns it into effects; :mod:`onsave.session.perform` does them, and what comes of one is an
+event again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import sys
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from onsave import config as configuration
 from onsave.config import AppConfig
 from onsave.control import Entry, RunDirectory
-from onsave.core import effects as do
 from onsave.core import events as ev
 from onsave.core.model import App, Problem
 from onsave.core.step import step
@@ -29,20 +26,15 @@ from onsave.session.agents import Agents
 from onsave.session.clients import Clients
 from onsave.session.listeners import Listeners
 from onsave.session.loop import READ, Loop, Timer
+from onsave.session.outcomes import Outcomes
 from onsave.session.peers import Control, Message, Peer
+from onsave.session.perform import PERFORM
 from onsave.session.platform import here
-from onsave.session.process import Processes, SpawnError
+from onsave.session.process import Processes
 from onsave.session.record import Record
 from onsave.session.settling import Settling
 from onsave.session.snapshots import Snapshots
 from onsave.session.terminal import Terminal
-
-#: So many sources are read before the loop looks at what else there is to do.
-SOURCES_AT_ONCE = 20
-
-#: A run that is up may still bind its second port; so long do we wait before we close what it did
-#: not take over, in seconds.
-LEFTOVERS_AFTER = 3.0
 
 
 class Session:
@@ -79,25 +71,20 @@ class Session:
         self.cwd = cwd
         self.command = list(command)
         self.workspace = tuple(dict.fromkeys([root, os.path.realpath(cwd)]))
-        self.ready_ms: int | None = None
-        self.last_message = ""
+        self.timers: dict[str, Timer] = {}  # the core's, by name
+        self.code: int | None = None  # the exit code, once it is time to leave
+        self.status_is_news = False
         self.sources = files.Sources()
 
-        self._settings = settings
+        self.settings = settings
         self._config_path = config_path
         self._once, self._rerun = once, rerun
-        self._code: int | None = None
         self._inbox: deque[ev.Event] = deque()
         self._working = False
-        self._timers: dict[str, Timer] = {}
-        self._started_at: dict[int, float] = {}
         self._lifeline = environment.lifeline()
         self._base_environment = environment.inherited()
         self._modes: Any = None
         self._guard: tuple[int, int] | None = None
-        self._was_up = False
-        self._status_is_news = False
-        self._edited: set[str] = set()  # files outside the workspace that were saved
 
         self.app = App(
             options=settings.options(once=once, rerun=rerun), config_problems=problems
@@ -114,6 +101,7 @@ class Session:
         self.snapshots = Snapshots(self)
         self._use(settings)
         self.settling = Settling(self)
+        self.outcomes = Outcomes(self)
         self._directory = directory
         self._control = Control(
             self.loop,
@@ -138,11 +126,11 @@ class Session:
             self.post(ev.Begin())
             self.work()
             self.loop.after(0, self._after_the_start)
-            while self._code is None:
+            while self.code is None:
                 self.loop.turn()
                 self.work()
                 self.clients.answer_what_is_ready()
-            return self._code
+            return self.code
         finally:
             self._close()
 
@@ -187,7 +175,7 @@ class Session:
         with contextlib.suppress(Exception):
             self.snapshots.close()
         with contextlib.suppress(Exception):
-            self.clients.goodbye(self._code if self._code is not None else 1)
+            self.clients.goodbye(self.code if self.code is not None else 1)
         self._control.close()
         self.listeners.close()
         if self._entry is not None:
@@ -227,14 +215,14 @@ class Session:
             if self.record is not None:
                 self.record.effect(effect)
             try:
-                _PERFORM[type(effect)](self, effect)
+                PERFORM[type(effect)](self, effect)
             except Exception as error:
                 self.bug(error, effect)
         if isinstance(event, ev.Gone):
             self._after_gone(event)
-        if self._status_is_news:
+        if self.status_is_news:
             # Only now: who hears that the app is broken may expect its sockets to be closed.
-            self._status_is_news = False
+            self.status_is_news = False
             self.clients.status_changed()
 
     def bug(self, error: Exception, during: object = None) -> None:
@@ -310,7 +298,7 @@ class Session:
         if self._config_path is None or os.path.realpath(self._config_path) not in paths:
             return
         config, problems = configuration.read_file(self._config_path)
-        old = self._settings
+        old = self.settings
         new = config.apps.get(old.name, config.defaults) if old.name else config.defaults
         if problems and not config.apps and config.defaults == AppConfig():
             new = old  # a file that can't be parsed says nothing about the app
@@ -324,30 +312,12 @@ class Session:
         self.post(ev.ConfigRead(options, problems, restart))
 
     def _use(self, settings: AppConfig) -> None:
-        self._settings = settings
+        self.settings = settings
         self.processes.stop_signal = int(signal.Signals[settings.stop_signal])
         self.processes.stop_timeout = settings.stop_timeout
         self.snapshots.enabled = settings.snapshots
 
-    # --- performing -------------------------------------------------------------------------
-
-    def _start(self, effect: do.Start) -> None:
-        run = effect.run
-        self._started_at[run] = time.monotonic()
-        extra = environment.digests(self._settings)
-        from_snapshot = None
-        try:
-            argv, env, told = self.prepare_start(run, extra, beside=effect.beside is not None)
-            pid = self.snapshots.resume(run, argv, env, told, effect.stale)
-            if pid is not None:
-                from_snapshot = "base"
-            else:
-                pid = self.processes.start(run, argv, env, self.cwd)
-        except (SpawnError, environment.EnvironmentProblem) as error:
-            status = error.status if isinstance(error, SpawnError) else 1
-            self.post(ev.CannotStart(run, str(error), status, extra))
-        else:
-            self.post(ev.Started(run, pid, extra, from_snapshot))
+    # --- what a run is started with ---------------------------------------------------------
 
     def prepare_start(
         self, run: int, extra: environment.Extra | None = None, *, beside: bool, **more: Any
@@ -356,7 +326,7 @@ class Session:
 
         more: what only a snapshot is told. Raises EnvironmentProblem.
         """
-        settings = self._settings
+        settings = self.settings
         told = {
             "socket": self._control.address,
             "token": self._control.token,
@@ -384,166 +354,12 @@ class Session:
             if not path.startswith(insides) or "site-packages" in path
         )
 
-    def _stop(self, effect: do.Stop) -> None:
-        self.processes.stop(effect.run, effect.drain)
-
-    def _kill(self, effect: do.Kill) -> None:
-        self.processes.kill(effect.run)
-
-    def _forward(self, effect: do.Forward) -> None:
-        if not here.in_foreground():
-            self.processes.interrupt(effect.run)
-
-    def _release(self, effect: do.Release) -> None:
-        self.agents.release(effect.ids)
-
-    def _close_sockets(self, effect: do.CloseSockets) -> None:
-        self.listeners.close()
-
-    def _await_settled(self, effect: do.AwaitSettled) -> None:
-        self.settling.begin(effect.run)
-
-    def _await_resumed(self, effect: do.AwaitResumed) -> None:
-        self.agents.await_resumed(effect.run)
-
-    def _sync(self, effect: do.Sync) -> None:
-        self.agents.sync(effect.id, effect.run)
-
-    def _check(self, effect: do.Check) -> None:
-        self.agents.check(effect.id, effect.run, effect.paths)
-
-    def _patch(self, effect: do.Patch) -> None:
-        self.agents.patch(effect.id, effect.run, effect.files)
-
-    def _recheck(self, effect: do.Recheck) -> None:
-        self.agents.recheck(effect.id, effect.run)
-
-    def _read(self, effect: do.Read) -> None:
-        read = [
-            (path, files.digest_of(path, files.known_by_stat(self.app, path)))
-            for path in effect.paths
-        ]
-        self.post(ev.FilesRead(tuple(read)))
-
-    def _set_timer(self, effect: do.SetTimer) -> None:
-        self._cancel(effect.name)
-        name = effect.name
-
-        def fire() -> None:
-            self._timers.pop(name, None)
-            self.post(ev.TimerFired(name))
-
-        self._timers[name] = self.loop.after(effect.seconds, fire)
-
-    def _cancel_timer(self, effect: do.CancelTimer) -> None:
-        self._cancel(effect.name)
-
-    def _cancel(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-
-    def _tell(self, effect: do.Tell) -> None:
-        self.terminal.verdict(effect.verdict)
-        self.clients.tell(effect)
-
-    def _outcome(self, effect: do.Outcome) -> None:
-        seconds = self._seconds_for(effect)
-        if effect.what in ("started", "restarted"):
-            run = self.app.runs[effect.run]
-            since = self._started_at.get(effect.run, time.monotonic())
-            self.ready_ms = round((time.monotonic() - since) * 1000)
-            self._keep_sources()
-            self.loop.after(LEFTOVERS_AFTER, self._close_leftovers)
-            self.last_message = f"{effect.what} in {seconds:.2f} s"
-            self.snapshots.run_up(effect.run, time.monotonic() - since)
-            if run.from_snapshot is not None:
-                effect = dataclasses.replace(effect, reason=f"from a snapshot; {effect.reason}")
-            first, self._was_up = not self._was_up, True
-            if effect.what == "started" or first:
-                self.terminal.ready(run.listening, seconds, self.clients.editors > 0)
-            else:
-                self.terminal.outcome(effect, seconds)
-        else:
-            reason = effect.failure.summary if effect.failure else effect.reason
-            self.last_message = f"{effect.what}: {reason}" if reason else effect.what
-            self.terminal.outcome(effect, seconds)
-            self.snapshots.plan()
-        self._status_is_news = True
-
-    def _keep_sources(self) -> None:
-        """Read, a few at a time while nothing else is to do, the sources that the app runs.
-
-        A later edit is compared with them. One that has changed meanwhile is not kept.
-        """
-        run = self.app.newest_run
-        if run is None:
-            return
-        wanted = [
-            (path, digest)
-            for path, entry in run.loaded.items()
-            if entry.kind in ("module", "main") and path.startswith(self.workspace)
-            for digest in entry.digests.values()
-            if digest is not None and digest not in self.sources
-        ]
-        for path, digest in wanted[:SOURCES_AT_ONCE]:
-            found, content = files.read(path)
-            self.sources.keep(digest, content if found == digest else None)
-        if len(wanted) > SOURCES_AT_ONCE:
-            self.loop.after(0.01, self._keep_sources)
-
-    def _close_leftovers(self) -> None:
-        """Close the held sockets that the newest run, up for a while, has not asked for."""
-        app = self.app
-        if app.serving == app.newest and not app.busy:
-            self.listeners.keep_only({app.newest})
-
-    def _seconds_for(self, outcome: do.Outcome) -> float:
-        """From the first save that led to it; where none did, from the run's start."""
-        told_at = self.clients.told_at
-        moments = [told_at[v.path] for v in outcome.verdicts if v.path in told_at]
-        since = min(moments, default=self._started_at.get(outcome.run, time.monotonic()))
-        return time.monotonic() - since
-
-    def _status_changed(self, effect: do.StatusChanged) -> None:
-        self._status_is_news = True
-
-    def _problems_changed(self, effect: do.ProblemsChanged) -> None:
-        self.clients.problems_changed()
-
-    def _end_session(self, effect: do.EndSession) -> None:
-        self._code = effect.code
-
     def _after_gone(self, event: ev.Gone) -> None:
         """A run's processes have ended: put right what they may have left behind."""
         here.restore_terminal(self._modes)
         self.listeners.run_gone(event.run)
         self.agents.run_gone(event.run)
         self.snapshots.run_gone(event.run, event.signal)
-        self._started_at.pop(event.run, None)
+        self.outcomes.gone(event.run)
         for process in event.refused:
             self.terminal.error(f"process {process} could not be ended")
-
-
-_PERFORM: dict[type, Callable[[Session, Any], None]] = {
-    do.Start: Session._start,
-    do.Stop: Session._stop,
-    do.Kill: Session._kill,
-    do.Forward: Session._forward,
-    do.Release: Session._release,
-    do.CloseSockets: Session._close_sockets,
-    do.AwaitSettled: Session._await_settled,
-    do.AwaitResumed: Session._await_resumed,
-    do.Sync: Session._sync,
-    do.Check: Session._check,
-    do.Patch: Session._patch,
-    do.Recheck: Session._recheck,
-    do.Read: Session._read,
-    do.SetTimer: Session._set_timer,
-    do.CancelTimer: Session._cancel_timer,
-    do.Tell: Session._tell,
-    do.Outcome: Session._outcome,
-    do.StatusChanged: Session._status_changed,
-    do.ProblemsChanged: Session._problems_changed,
-    do.EndSession: Session._end_session,
-}
