@@ -117,15 +117,28 @@ async def test_status_tells_of_all_sessions(
     await client.knows("shop")
     session.status("held", 4, pid=77, listening=["127.0.0.1:8000"], stale=[str(tmp_path / "a b")],
                    lastVerdict=None, readyMs=12.5, root=str(tmp_path), command=["flask", "run"],
-                   message="shop: held", processes=[77, 78], loaded=12)  # fmt: skip
+                   message="held", processes=[77, 78], loaded=12)  # fmt: skip
     await client.until(lambda: client.sessions[0]["state"] == "held", "held")
     assert client.sessions == [{
         "name": "shop", "state": "held", "run": 4, "pid": 77, "listening": ["127.0.0.1:8000"],
         "stale": [(tmp_path / "a b").as_uri()], "lastVerdict": None, "readyMs": 12.5,
-        "root": tmp_path.as_uri(), "command": ["flask", "run"], "message": "shop: held",
+        "root": tmp_path.as_uri(), "command": ["flask", "run"], "message": "held",
         "processes": [77, 78], "loaded": 12,
     }]  # fmt: skip
     assert await client.execute("onsave.server.status") == {"sessions": client.sessions}
+
+
+async def test_what_came_of_a_save_is_logged_once(open_client: OpenClient, fake: Fake) -> None:
+    session = fake()
+    client = await open_client()
+    await client.knows("shop")
+    session.status("ready", 2, message="restarted in 0.41 s")
+    session.status("ready", 2, message="restarted in 0.41 s", loaded=4)
+    session.status("ready", 3, message="restarted in 0.41 s")
+    session.say(type="log", level="info", text="over")
+    await client.logged("over")
+    told = [m.message for m in client.of(types.WINDOW_LOG_MESSAGE)]
+    assert told.count("shop: restarted in 0.41 s") == 2
 
 
 async def test_progress_while_it_restarts(open_client: OpenClient, fake: Fake) -> None:
@@ -182,7 +195,7 @@ async def test_one_message_a_failure(open_client: OpenClient, fake: Fake, file: 
     for attempt in (1, 2):
         session.status("restarting", attempt)
         session.say(type="problems", problems=[problem(file)])
-        session.status("broken", attempt, message="shop: failed")
+        session.status("broken", attempt, message="failed")
         session.say(type="problems", problems=[problem(file), problem(file, message="more")])
         session.say(type="log", level="info", text=f"attempt {attempt} over")
         await client.logged(f"attempt {attempt} over")
@@ -200,7 +213,7 @@ async def test_a_client_that_tells_of_failures_itself_is_left_to_it(
     session = fake()
     client = await open_client(options={"onsave": {"tellsFailures": True}})
     await client.knows("shop")
-    session.status("broken", message="shop: failed")
+    session.status("broken", message="failed")
     await client.until(lambda: client.sessions[0]["state"] == "broken", "broken")
     await client.execute("onsave.server.status")
     assert client.of(types.WINDOW_SHOW_MESSAGE_REQUEST) == []
@@ -231,7 +244,7 @@ async def test_a_client_without_actions_gets_a_plain_message(
     session = fake()
     client = await open_client(capabilities=without)
     await client.knows("shop")
-    session.status("broken", message="shop: killed by SIGSEGV")
+    session.status("broken", message="killed by SIGSEGV")
     (shown,) = await client.until(lambda: client.of(types.WINDOW_SHOW_MESSAGE), "a message")
     assert shown.message == "shop: killed by SIGSEGV"
 
@@ -241,7 +254,7 @@ async def test_restart_from_the_message(open_client: OpenClient, fake: Fake) -> 
     client = await open_client()
     client.choice = "Restart"
     await client.knows("shop")
-    session.status("broken", message="shop: failed")
+    session.status("broken", message="failed")
     request = await asyncio.to_thread(
         session.until, lambda _: session.of_type("request"), "asked to restart"
     )
@@ -259,7 +272,7 @@ async def test_traceback_from_the_message(
     client = await open_client(capabilities=shows_documents)
     client.choice = "Show traceback"
     await client.knows("shop")
-    session.status("broken", message="shop: failed")
+    session.status("broken", message="failed")
     (shown,) = await client.until(lambda: client.of(types.WINDOW_SHOW_DOCUMENT), "shown")
     (file,) = run_directory.glob("traceback-*")
     assert shown.uri == file.as_uri()
@@ -280,7 +293,7 @@ async def test_traceback_in_the_log_of_a_client_without_documents(
     client = await open_client(capabilities=without)
     client.choice = "Show traceback"
     await client.knows("shop")
-    session.status("broken", message="shop: failed")
+    session.status("broken", message="failed")
     await client.logged("boom")
 
 

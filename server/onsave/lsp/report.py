@@ -38,6 +38,7 @@ class Report:
         self._published: dict[str, list[types.Diagnostic]] = {}
         self._progress: dict[Link, _Progress] = {}
         self._told_failure: set[Link] = set()
+        self._outcomes: dict[Link, tuple[int, str | None]] = {}  # as logged last
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- from sessions.Listener -------------------------------------------------------------
@@ -56,10 +57,11 @@ class Report:
         elif kind == "status":
             self._send_status()
             self._show_progress(link, message)
+            self._log_outcome(link, message)
             if message["state"] in _WORKING:
                 self._told_failure.discard(link)  # a new attempt may fail anew
             elif message["state"] == "broken":
-                self._tell_failure(link, message.get("message") or f"{link.name} has failed")
+                self._tell_failure(link, f"{link.name}: {message.get('message') or 'failed'}")
         elif kind == "problems":
             self._problems[link] = self._translate(message["problems"])
             self._publish()
@@ -74,9 +76,18 @@ class Report:
     def left(self, link: Link) -> None:
         self._problems.pop(link, None)
         self._told_failure.discard(link)
+        self._outcomes.pop(link, None)
         self._end_progress(link)
         self._publish()
         self._send_status()
+
+    def _log_outcome(self, link: Link, status: Message) -> None:
+        """``shop: restarted in 0.41 s``, once."""
+        outcome = (status["run"], status.get("message"))
+        if outcome[1] and outcome != self._outcomes.get(link):
+            level = "warning" if status["state"] in ("held", "broken") else "info"
+            self._server.log(level, f"{link.name}: {outcome[1]}")
+        self._outcomes[link] = outcome
 
     # --- status and progress ----------------------------------------------------------------
 
