@@ -234,7 +234,8 @@ EVENT_MESSAGES = {
                 "message": str},
     # state: see core.model.State. More, named as onsave/status names them: "pid", "listening":
     # [address, …], "stale": [path, …], "lastVerdict": as in "verdict" or null, "readyMs": of the
-    # last start or null, "root", "command": [arg, …], "message": what came of the last action.
+    # last start or null, "root", "cwd", "command": [arg, …], "message": what came of the last
+    # action, "processes": [pid, …], "loaded": how many paths.
     "status": {"name": str, "state": str, "run": int},
     # The whole set of problems of this session, which replaces the last one:
     # [{path, range: [line, column, end_line, end_column] (0-based, characters),

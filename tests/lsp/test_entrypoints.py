@@ -59,7 +59,7 @@ TABLE = {
     "gunicorn's configuration": (
         "gunicorn.conf.py",
         "workers = 2\nwsgi_app = 'shop:app'\n",
-        [(1, "gunicorn", "gunicorn.conf", "python -m gunicorn -c gunicorn.conf.py", ".")],
+        [(1, "gunicorn", "work", "python -m gunicorn -c gunicorn.conf.py", ".")],
     ),
     "gunicorn's configuration without an app": ("gunicorn.conf.py", "workers = 2\n", []),
     "streamlit": (
@@ -71,6 +71,11 @@ TABLE = {
         "tools/report.py",
         "def main(): ...\nif '__main__' == __name__:\n    main()\n",
         [(1, "script", "report", "python tools/report.py", ".")],
+    ),
+    "a program without a guard": (
+        "bot.py",
+        "import asyncio\nasync def main(): ...\nasyncio.run(main())\n",
+        [(2, "script", "bot", "python bot.py", ".")],
     ),
     "module of a package": (
         "shop/tool.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,7 +100,7 @@ def interpreter(settings: Settings, root: str) -> str:
         found = Path(root) / folder / program
         if found.exists():
             return str(found)
-    return "python"
+    return "python" if shutil.which("python") else "python3"
 
 
 def _section(value: object) -> dict[str, Any]:

@@ -17,6 +17,9 @@ MAX_SOURCE = 1024 * 1024
 
 _WSGI_CLASSES = {"Flask": "flask", "Quart": "quart"}
 _ASGI_CLASSES = {"FastAPI", "Starlette", "Litestar", "Sanic", "BlackSheep", "Application"}
+#: What a script does last when it is a program: ``app.run()``, ``asyncio.run(main())``,
+#: ``demo.launch()``, ``server.serve_forever()``.
+_LAST_CALLS = {"run", "launch", "serve", "serve_forever", "mainloop", "run_forever"}
 #: ``Application`` says nothing by itself; these are the modules that make it an ASGI app.
 _ASGI_MODULES = {"fastapi", "starlette", "litestar", "blacksheep"}
 _FACTORY_NAMES = ("create_app", "make_app", "get_app", "build_app", "app_factory")
@@ -146,6 +149,8 @@ class _File:
                 yield self.entry(guard, "module", "-m", self.module)
             else:
                 yield self.entry(guard, "script", self._relative(), cwd=self.root)
+        elif guard is None and not self.in_package and (last := _last_call(self.tree)):
+            yield self.entry(last, "script", self._relative(), cwd=self.root)
 
     def tests(self) -> Iterator[EntryPoint]:
         name = self.path.name
@@ -175,7 +180,8 @@ def _is_test(node: ast.stmt) -> bool:
 def _name_of(path: Path, root: Path) -> str:
     """A file called app.py says nothing; the folder of the project does."""
     plain = {"app", "main", "wsgi", "asgi", "manage", "server", "run", "__init__", "__main__"}
-    return (root.name or "app") if path.stem in plain else path.stem
+    generic = path.stem in plain or path.stem.startswith("gunicorn")
+    return (root.name or "app") if generic else path.stem
 
 
 def _main_guard(tree: ast.Module) -> ast.If | None:
@@ -186,6 +192,15 @@ def _main_guard(tree: ast.Module) -> ast.If | None:
             values = {side.value for side in sides if isinstance(side, ast.Constant)}
             if "__name__" in names and "__main__" in values:
                 return node
+    return None
+
+
+def _last_call(tree: ast.Module) -> ast.stmt | None:
+    node = tree.body[-1] if tree.body else None
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        called = node.value.func
+        if isinstance(called, ast.Attribute) and called.attr in _LAST_CALLS:
+            return node
     return None
 
 

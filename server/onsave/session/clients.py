@@ -293,6 +293,7 @@ def status(session: Session) -> Message:
         "lastVerdict": messages.verdict(session.name, last, session.root) if last else None,
         "readyMs": session.outcomes.ready_ms,
         "root": session.root,
+        "cwd": session.cwd,
         "command": list(session.command),
         "message": session.outcomes.last_message,
         "processes": sorted(shown.processes) if shown else [],
