@@ -75,14 +75,15 @@ def saved(app: App, event: ev.Saved, out: list[do.Effect]) -> None:
 def files_read(app: App, event: ev.FilesRead, out: list[do.Effect]) -> None:
     for path, digest in event.files:
         app.saved[path] = digest
+        awaited = path in app.unread  # else it is only known in another way: large, by its time
         app.unread.discard(path)
         batches = app.unknown.pop(path, [])
         run = app.newest_run
         if run and run.is_stale(path, digest):
             app.unjudged.setdefault(path, []).extend(batches)
-        elif run and path in run.loaded:
+        elif awaited and run and path in run.loaded:
             moves.tell(app, out, verdicts.of_unchanged(app, path), batches)
-        else:
+        elif awaited:
             moves.tell(app, out, verdicts.of_unloaded(app, path), batches)
 
 

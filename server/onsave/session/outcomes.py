@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from onsave.core import effects as do
 from onsave.session import files
+from onsave.session.loop import Timer
 
 if TYPE_CHECKING:
     from onsave.session.session import Session
 
-#: So many sources are read before the loop looks at what else there is to do.
+#: So many sources are read before the loop looks at what else there is to do, and so long later
+#: the next, in seconds.
+KEEP_AFTER = 0.02
 SOURCES_AT_ONCE = 20
 #: A run that is up may still bind its second port; so long do we wait before we close what it did
 #: not take over, in seconds.
@@ -27,6 +30,7 @@ class Outcomes:
         self.last_message = ""
         self._session = session
         self._started_at: dict[int, float] = {}
+        self._keeping: Timer | None = None  # the next sources are read then
         self._was_up = False
 
     def started(self, run: int) -> None:
@@ -44,7 +48,7 @@ class Outcomes:
             run = session.app.runs[effect.run]
             since = self._started_at.get(effect.run, time.monotonic())
             self.ready_ms = round((time.monotonic() - since) * 1000)
-            self._keep_sources()
+            self.keep_sources_soon()
             session.loop.after(LEFTOVERS_AFTER, self._close_leftovers)
             self.last_message = f"{effect.what} in {seconds:.2f} s"
             session.snapshots.run_up(effect.run, time.monotonic() - since)
@@ -61,11 +65,16 @@ class Outcomes:
             session.terminal.outcome(effect, seconds)
             session.snapshots.plan()
 
-    def _keep_sources(self) -> None:
+    def keep_sources_soon(self) -> None:
         """Read, a few at a time while nothing else is to do, the sources that the app runs.
 
         A later edit is compared with them. One that has changed meanwhile is not kept.
         """
+        if self._keeping is None:
+            self._keeping = self._session.loop.after(KEEP_AFTER, self._keep_sources)
+
+    def _keep_sources(self) -> None:
+        self._keeping = None
         run = self._session.app.newest_run
         if run is None:
             return
@@ -80,7 +89,7 @@ class Outcomes:
             found, content = files.read(path)
             self._session.sources.keep(digest, content if found == digest else None)
         if len(wanted) > SOURCES_AT_ONCE:
-            self._session.loop.after(0.01, self._keep_sources)
+            self.keep_sources_soon()
 
     def _close_leftovers(self) -> None:
         """Close the held sockets that the newest run, up for a while, has not asked for."""

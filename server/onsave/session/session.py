@@ -284,6 +284,8 @@ class Session:
     def before_loaded(self, run: int, loaded: Sequence[ev.LoadedFile]) -> None:
         """Called with what an agent reports, just before the core hears of it."""
         self.settling.heard_of(run)
+        if run == self.app.serving:
+            self.outcomes.keep_sources_soon()  # a module that is imported late
         for file in loaded:
             saved = self.app.saved.get(file.path)
             if saved is None or file.digest is None or saved == file.digest:
