@@ -129,8 +129,9 @@ class LookedForInVain:
     Where it could be created in the project, that is reported as missing.
     """
 
-    def find_spec(self, name, path=None, target=None):
-        # type: (str, object, object) -> None
+    def find_spec(self, name, path=None, target=None, importer=None):
+        # type: (str, object, object, str | None) -> None
+        """importer: where it was looked for, "path:line", "" where that is not known."""
         try:
             last = name.rpartition(".")[2]
             entries = sys.path if path is None else path
@@ -140,14 +141,15 @@ class LookedForInVain:
                 if len(_missing) >= _MOST_MISSING:
                     return
                 _missing.add((entry, last))
-                self._report(entry, last, name)
+                self._report(entry, last, name, importer)
         except Exception:
             pass
 
-    def _report(self, entry, last, name):
-        # type: (str, str, str) -> None
+    def _report(self, entry, last, name, importer):
+        # type: (str, str, str, str | None) -> None
         folder = os.path.realpath(entry or ".")
         if os.path.isdir(folder) and not paths.is_library(folder + "/"):
-            importer = reports.place(sys._getframe(2))
-            reports.missing(os.path.join(folder, last + ".py"), name, importer)
-            reports.missing(os.path.join(folder, last, "__init__.py"), name, importer)
+            if importer is None:
+                importer = reports.place(sys._getframe(2))
+            for path in (last + ".py", os.path.join(last, "__init__.py")):
+                reports.missing(os.path.join(folder, path), name, importer or None)

@@ -17,7 +17,7 @@ import os
 import sys
 import time
 
-from onsave_agent import warm
+from onsave_agent import modules, reports, warm
 
 #: Variables that libraries read in C, where it can't be seen.
 _READ_IN_C = (
@@ -77,8 +77,8 @@ class Served:
             if name in self._store:
                 self._verify(name)
                 self._give(name, first=name)
-            elif name not in self._given:
-                return None
+            elif sys.modules.get(name) is not self._given[name]:
+                return None  # The app took it away, to have it executed once more.
             spec = _bootstrap.ModuleSpec(name, self)
             if not self._store and self in sys.meta_path:
                 sys.meta_path.remove(self)
@@ -106,6 +106,8 @@ class Served:
         if entry is None:
             return
         self._given[name] = entry.module
+        if entry.report is not None:
+            reports.loaded(*entry.report)  # type: ignore[arg-type]
         if name in warm.REPLACED:
             self._functions[name] = warm.callables(vars(entry.module))
         for need in entry.needs:
@@ -143,6 +145,8 @@ class Served:
         found = []
         if reason:
             found.append(["", reason])
+        elif self._is_mixed(name):
+            found.append(["", self._reason])
         elif not all(self._is_good(entry) for entry in self._closure(name)):
             found = [
                 [entry.name, self._reason]
@@ -181,6 +185,21 @@ class Served:
                 queue.append(wanted.rpartition(".")[0])
         return list(found.values())
 
+    def _is_mixed(self, name):
+        # type: (str) -> bool
+        """Whether a module that would be given, or that these use, is there as another one."""
+        for entry in self._closure(name):
+            for need in (entry.name, *entry.needs):
+                there = sys.modules.get(need)
+                if need in self._store:
+                    mixed = there is not None
+                else:
+                    mixed = need in self._given and there is not self._given[need]
+                if mixed:
+                    self._reason = "the app has replaced the module %s" % need
+                    return True
+        return False
+
     def _is_good(self, entry):
         # type: (warm.Entry) -> bool
         """Whether everything that ``entry`` depended on is the same; else ``_reason`` says what."""
@@ -191,13 +210,23 @@ class Served:
         if entry.metadata and warm.installed() != self._installed:
             self._reason = "it asks what is installed, which is more by now"
             return False
-        for name in entry.missing:
-            if "." not in name and _bootstrap._find_spec(name, None) is not None:
+        for name, importer in entry.missing.items():
+            if "." not in name and self._find(name, importer):
                 self._reason = "it had to do without %s, which is there now" % name
                 return False
         if "." in entry.name and not self._has_new_finders():
             return True
         return self._leads_to(entry)
+
+    def _find(self, name, importer):
+        # type: (str, str | None) -> bool
+        """Whether there is such a module; where there is not, that is a fact to be reported."""
+        for finder in sys.meta_path:
+            if isinstance(finder, modules.LookedForInVain):
+                finder.find_spec(name, importer=importer or "")
+            elif finder is not self and finder.find_spec(name, None, None) is not None:
+                return True
+        return False
 
     def _leads_to(self, entry):
         # type: (warm.Entry) -> bool

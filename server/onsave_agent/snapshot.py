@@ -22,14 +22,19 @@ from onsave_agent.paths import command_line
 _store = {}  # type: dict[str, warm.Entry]
 
 
-class _Nobody:
-    """Stands in for the channel: what a snapshot imports is nobody's affair until it is an app."""
+class _Later:
+    """Stands in for the channel: what a snapshot imports is told when the app asks for it."""
 
-    settings = {"held": False, "beside": False}  # type: dict[str, object]
+    def __init__(self):
+        # type: () -> None
+        self.files = {}  # type: dict[object, list[object]]
 
     def send(self, message, descriptor=None):
         # type: (dict[str, object], int | None) -> None
-        pass
+        if message["type"] == "loaded":
+            for entry in message["files"]:  # type: ignore[attr-defined]
+                if entry[2] == "module":
+                    self.files.setdefault(entry[3], entry)
 
 
 class _Connection:
@@ -90,7 +95,8 @@ def stand_by(settings):
 
 def _stand_by(settings):
     # type: (dict[str, object]) -> dict[str, object]
-    reports.begin(_Nobody())
+    later = _Later()
+    reports.begin(later)
     connection = _Connection(settings)
     connection.send(
         {
@@ -115,6 +121,9 @@ def _stand_by(settings):
             if kind == "try":
                 _try(connection, message)
             connection.send(_warm(connection, message))
+            reports.flush()
+            for name, entry in _store.items():
+                entry.report = later.files.get(name)
             installed = warm.installed()
         elif kind == "resume":
             connection.close()

@@ -15,7 +15,7 @@ import builtins
 import os
 import sys
 
-from onsave_agent import paths
+from onsave_agent import paths, reports
 
 #: The name of the import system's own frames, for ours between them: they are stripped from
 #: tracebacks, and skipped by the stack levels of warnings.
@@ -41,7 +41,7 @@ class Entry:
 
     __slots__ = (
         "bound", "filters", "metadata", "missing", "module", "name", "needs", "reads", "replaced",
-        "trouble",
+        "report", "trouble",
     )  # fmt: skip
 
     def __init__(self, name):
@@ -49,10 +49,11 @@ class Entry:
         self.name = name
         self.module = None  # type: object
         self.needs = {}  # type: dict[str, None]
-        self.missing = {}  # type: dict[str, None]
+        self.missing = {}  # type: dict[str, str | None]  # name → by whom, "path:line"
         self.reads = {}  # type: dict[str, str | None]
         self.filters = []  # type: list[tuple[bool, object]]
         self.replaced = []  # type: list[tuple[str, str, object, object]]
+        self.report = None  # type: list[object] | None  # what an agent tells of its file
         self.metadata = False  # whether it asked what is installed
         self.bound = False  # whether its package has it as an attribute
         self.trouble = ""  # a failed import that it survived
@@ -136,8 +137,8 @@ class Recorder:
         self._known.add(name)
         self.stack.append(Entry(name))
 
-    def pop(self, error):
-        # type: (BaseException | None) -> None
+    def pop(self, error, importer=None):
+        # type: (BaseException | None, str | None) -> None
         entry = self.boundary()
         self.stack.pop()
         top = self.stack[-1]
@@ -161,7 +162,7 @@ class Recorder:
         top.metadata = top.metadata or entry.metadata
         name = getattr(error, "name", None)
         if isinstance(error, ModuleNotFoundError) and name == entry.name:
-            top.missing[entry.name] = None
+            top.missing.setdefault(entry.name, importer)
         elif not (isinstance(error, ModuleNotFoundError) and name in top.missing):
             top.trouble = "%s: %s: %s" % (entry.name, type(error).__name__, error)
 
@@ -351,7 +352,7 @@ def _find_and_load(recorder, real):
         try:
             module = real(name, import_)  # type: ignore[operator]
         except BaseException as error:
-            recorder.pop(error)
+            recorder.pop(error, reports.place(sys._getframe(1)))
             raise
         recorder.pop(None)
         return module

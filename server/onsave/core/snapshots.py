@@ -39,18 +39,22 @@ class Knowledge:
     skipped: dict[str, str] = field(default_factory=dict)
     opened: tuple[str, ...] = ()
     trials: int = 0
+    absent: set[str] = field(default_factory=set)  # which the last run had not imported (so far)
 
     def heard(self, run: Run) -> None:
         """Take over what a run has imported.
 
         The order is that of the first run that reported it: one that was resumed reports what it
-        was served in another.
+        was served in another. A module is forgotten when two runs in a row had no use for it: a
+        worker may be late.
         """
         now = library_modules(run)
         there = set(now)
         known = set(self.names)
-        self.names = [name for name in self.names if name in there]
+        gone = known - there
+        self.names = [name for name in self.names if name not in gone & self.absent]
         self.names += [name for name in now if name not in known]
+        self.absent = gone
 
     @property
     def ahead(self) -> list[str]:
