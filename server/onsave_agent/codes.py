@@ -108,6 +108,8 @@ def pairs(old_code, new_code, order):
     gone = {(entry[1], entry[2]): entry[0] for entry in order["gone"]}
     made = []
     for where, codes in olds.items():
+        if where in gone and where in moved:
+            raise Refused("%s (line %d): several of the same name on one line" % where)
         if where in gone:
             made += [Pair(code, None, gone[where], "gone") for code in codes]
         elif where in moved:

@@ -9,7 +9,7 @@ import functools
 import types
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...))
-_SKIPPED = {"__builtins__", "__cached__", "__spec__", "__loader__", "__dict__", "__weakref__",
+_SKIPPED = {"__warningregistry__", "__builtins__", "__cached__", "__spec__", "__loader__", "__dict__", "__weakref__",
             "_abc_impl", "__static_attributes__", "__firstlineno__", "__file__"}  # fmt: skip
 
 

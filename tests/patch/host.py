@@ -18,6 +18,7 @@ Commands:
 
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -106,6 +107,9 @@ def main():
                 return
             connection = listener.accept()[0]
             if os.fork() == 0:
+                # A random program may be one that never ends.
+                resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+                resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
                 listener.close()
                 try:
                     serve(connection)

@@ -66,6 +66,7 @@ def state(app: App) -> object:
     return [answers, app.fingerprint("app", "helper")]
 
 
+@pytest.mark.timeout(0)  # ONSAVE_EXAMPLES says how long
 def test_a_patched_process_is_like_a_fresh_one(zygote, tally):
     @settings(
         max_examples=EXAMPLES,

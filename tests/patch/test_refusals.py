@@ -16,6 +16,10 @@ REFUSED = {
     "a factory that has made what serves": (
         "def create():\n    x = 1\n    def view(): return x\n    return view\nview = create()", "",
         ("x = 1", "x = 2"), "create ran at start-up"),
+    "a lambda on one line with another that is gone": (
+        "def call(f): return f(1)\ndef main(): return call(lambda x: (lambda y: y)(x))\nX = main()",
+        "", ("lambda x: (lambda y: y)(x)", "lambda x: 0"),
+        "<lambda> (line 2): several of the same name on one line"),
     "a metaclass's hook": (
         "class B:\n    def __init_subclass__(cls): cls.x = 1\nclass A(B): pass", "",
         ("cls.x = 1", "cls.x = 2"), "B.__init_subclass__ ran at start-up"),
