@@ -64,10 +64,11 @@ def default_run_directory() -> Path:
     """Where the run directory is unless ``ONSAVE_RUN_DIR`` (tests) says otherwise."""
     if sys.platform == "win32":  # not run by us so far
         return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "onsave" / "run"
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    # `su` and `sudo -E` hand on the runtime directory of somebody else: that one is not for us.
-    if runtime and Path(runtime).is_absolute() and _is_ours(runtime):
-        return Path(runtime) / "onsave"
+    # A shell over ssh, in tmux or in a container may lack the variable that the editor has: they
+    # are to meet all the same. `su` and `sudo -E` hand on somebody else's: that is not for us.
+    for runtime in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.geteuid()}"):
+        if runtime and Path(runtime).is_absolute() and _is_ours(runtime):
+            return Path(runtime) / "onsave"
     if sys.platform == "darwin":  # not run by us so far
         return Path.home() / "Library" / "Caches" / "onsave" / "run"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onsave" / "run"

@@ -60,6 +60,9 @@ def test_runtime_directory_of_another_user_is_passed_over(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert control.default_run_directory() == tmp_path / "onsave"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "relative")
+    assert control.default_run_directory() != tmp_path / "onsave"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     assert control.default_run_directory() == tmp_path / "cache" / "onsave" / "run"
 

@@ -292,4 +292,6 @@ async def test_no_lenses_where_there_is_nothing_to_run(
     client = await open_client()
     (tmp_path / "page.html").write_text("if __name__ == '__main__': ...")
     assert await client.lenses(tmp_path / "page.html") == []
+    os.mkfifo(tmp_path / "pipe.py")
+    assert await client.lenses(tmp_path / "pipe.py") == []
     assert await client.lenses(tmp_path / "gone.py") == []

@@ -28,6 +28,8 @@ def main(args: argparse.Namespace) -> int:
     from onsave.lsp import server, transport
 
     if args.tcp is None:
+        if sys.stdin.isatty():
+            print("onsave: this speaks LSP; editors start it (onsave editor NAME)", file=sys.stderr)
         source, write = transport.take_stdio()
     else:
         try:

@@ -6,6 +6,7 @@ editors whose extensions can't define any.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,9 +21,24 @@ from onsave.lsp.to_proto import read_lines
 
 def lenses(path: str, root: str, python: str, links: Iterable[Link]) -> list[types.CodeLens]:
     """The lenses of the Python file ``path``, as saved, in the workspace folder ``root``."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return []
+    placed = _find(path, root, python, found.st_mtime_ns, found.st_size)
+    return [_lens(entry, line, links) for entry, line in placed]
+
+
+@functools.lru_cache(maxsize=100)
+def _find(path: str, root: str, python: str, *_stat: int) -> list[tuple[EntryPoint, str]]:
+    """The entry points and their lines. Editors ask anew with each change of a buffer, and parsing
+    takes a while; the file is another one only when it was saved."""
     lines = read_lines(path)
-    entries = find(path, "\n".join(lines), root, python)
-    return [_lens(entry, lines[entry.line], links) for entry in entries]
+    return [
+        (entry, lines[entry.line])
+        for entry in find(path, "\n".join(lines), root, python)
+        if entry.line < len(lines)
+    ]
 
 
 def _lens(entry: EntryPoint, line: str, links: Iterable[Link]) -> types.CodeLens:

@@ -62,6 +62,8 @@ def read_lines(path: str) -> list[str]:
     Split as LSP splits them: ``str.splitlines`` knows many more ends than editors do.
     """
     try:
+        if not Path(path).is_file():  # opening a named pipe would wait for its other end
+            return []
         with Path(path).open("rb") as file:
             data = file.read(MAX_READ + 1)
     except (OSError, ValueError):
