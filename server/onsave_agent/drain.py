@@ -6,12 +6,11 @@ the kernel goes on queueing connections in the real one, which the session holds
 
 import _socket
 import os
-import select
 from fcntl import ioctl
 from time import monotonic
 
 from onsave_agent import agent
-from onsave_agent.client import inode_of
+from onsave_agent.receiver import POLLIN, epoll, inode_of
 
 _FIONREAD = 0x541B
 _TCP_INFO = 11
@@ -53,18 +52,28 @@ def _sockets():
     # type: () -> list[tuple[int, _socket.socket]]
     """(descriptor, duplicate) of each stream socket of this process; close the duplicates."""
     found = []
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            number = int(name)
-            if os.readlink("/proc/self/fd/" + name).startswith("socket:"):
+    # First the names, then the duplicates, which are descriptors too.
+    numbers = [n for n in map(int, os.listdir("/proc/self/fd")) if inode_of(n) not in _dummies]
+    kinds = [(number, _link(number)) for number in numbers]
+    for number, kind in kinds:
+        if kind.startswith("socket:"):
+            try:
                 sock = _socket.socket(fileno=os.dup(number))
-                if sock.type & 0xF == _socket.SOCK_STREAM and inode_of(number) not in _dummies:
-                    found.append((number, sock))
-                else:
-                    sock.close()
-        except OSError:
-            continue
+            except OSError:
+                continue
+            if sock.type & 0xF == _socket.SOCK_STREAM:
+                found.append((number, sock))
+            else:
+                sock.close()
     return found
+
+
+def _link(number):
+    # type: (int) -> str
+    try:
+        return os.readlink("/proc/self/fd/%d" % number)
+    except OSError:
+        return ""
 
 
 _dummies = set()  # type: set[int]
@@ -92,9 +101,9 @@ def _stop_accepting():
             watching = _unwatch(number)
             os.dup2(dummy.fileno(), number, inheritable=os.get_inheritable(number))
             dummy.close()
-            for epoll in watching:
+            for number_of_epoll in watching:
                 # Whoever changes or ends its watch must find one.
-                _watch(epoll, number)
+                _watch(number_of_epoll, number)
         except OSError:
             pass
         finally:
@@ -124,14 +133,8 @@ def _dummy(real, number):
 
 def _epolls():
     # type: () -> list[int]
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            if os.readlink("/proc/self/fd/" + name) == "anon_inode:[eventpoll]":
-                found.append(int(name))
-        except OSError:
-            continue
-    return found
+    numbers = map(int, os.listdir("/proc/self/fd"))
+    return [number for number in numbers if _link(number) == "anon_inode:[eventpoll]"]
 
 
 def _unwatch(number):
@@ -139,26 +142,26 @@ def _unwatch(number):
     """Take a descriptor out of the epoll sets; the old file would stay in them for ever."""
     watching = []
     for number_of_epoll in _epolls():
-        epoll = select.epoll.fromfd(os.dup(number_of_epoll))
+        watched = epoll.fromfd(os.dup(number_of_epoll))
         try:
-            epoll.unregister(number)
+            watched.unregister(number)
             watching.append(number_of_epoll)
         except OSError:
             pass
         finally:
-            epoll.close()
+            watched.close()
     return watching
 
 
 def _watch(number_of_epoll, number):
     # type: (int, int) -> None
-    epoll = select.epoll.fromfd(os.dup(number_of_epoll))
+    watched = epoll.fromfd(os.dup(number_of_epoll))
     try:
-        epoll.register(number, select.EPOLLIN)
+        watched.register(number, POLLIN)
     except OSError:
         pass
     finally:
-        epoll.close()
+        watched.close()
 
 
 def _busy(addresses, begun, seen):

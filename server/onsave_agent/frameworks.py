@@ -109,7 +109,7 @@ def after_gunicorn_worker(module):
         self.__dict__["booted"] = value
         if value:
             socks = [getattr(sock, "sock", sock) for sock in self.sockets]
-            listen.serves(socks, lambda: bool(self.alive))
+            listen.serves(socks, False, lambda: bool(self.alive))
 
     module.Worker.booted = property(booted, set_booted)
 

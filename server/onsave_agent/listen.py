@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from socket import socket
     from types import FrameType
+    from typing import Callable
 
 #: How long the session may take to say whether it holds a socket for an address, in seconds.
 _PATIENCE = 10.0
@@ -154,14 +155,15 @@ def _listens(sock, only_held):
             return
     except Exception:
         return
-    serves([sock])
+    serves([sock], sock.gettimeout() is None)
 
 
-def serves(socks, alive=None):
-    # type: (list[socket], object) -> None
+def serves(socks, blocking, alive=None):
+    # type: (list[socket], bool, Callable[[], bool] | None) -> None
     """The process would begin to accept on ``socks`` now: wait, if it has to, then tell.
 
-    Signal handlers run meanwhile, and may raise; the wait ends early where ``alive`` says no.
+    blocking: the mode that it has set, and relies on, for their descriptors
+    alive:    the wait ends early where this says no; signal handlers run meanwhile, and may raise
     """
     channel = agent.channel
     if channel is None:
@@ -180,8 +182,8 @@ def serves(socks, alive=None):
         for sock in socks:
             inode = os.fstat(sock.fileno()).st_ino
             if inode in _taken:
-                # The mode is the description's, which the older run had in its own way.
-                os.set_blocking(sock.fileno(), sock.gettimeout() is None)
+                # The older run had the same description, in its own mode.
+                os.set_blocking(sock.fileno(), blocking)
             _told.add((os.getpid(), inode))
             _tell(sock, "listening")
         files.ready()

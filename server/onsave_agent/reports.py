@@ -6,8 +6,8 @@ session asks.
 """
 
 import os
+from _collections import deque
 from _io import FileIO
-from _thread import RLock
 from os import close
 from os import open as open_file
 from os import read as read_file
@@ -27,8 +27,7 @@ _IMPORTLIB = (os.sep + os.path.join("importlib", "__init__.py"), os.sep + "pkgut
 #: More are sent at once; also how many stand in one message, far below 256 KB.
 _MANY = 400
 
-_lock = RLock()
-_pending = []  # type: list[list[object]]
+_pending = deque()  # type: deque[list[object]]
 _known = {}  # type: dict[str, tuple[object, str]]
 _reread = set()  # type: set[str]
 _wrote = set()  # type: set[str]
@@ -76,13 +75,11 @@ def loaded(path, digest, kind, module=None, importer=None):
             return
     if paths.is_ignored(path) or paths.is_ours(path):
         return
-    with _lock:
-        _known[path] = (digest, kind)
-        _pending.append([path, digest, kind, module, importer])
-        many = len(_pending) >= _MANY
+    _known[path] = (digest, kind)
+    _pending.append([path, digest, kind, module, importer])
     if digest is not None:
         urgent = True
-    if many:
+    if len(_pending) >= _MANY:
         flush()
 
 
@@ -197,9 +194,13 @@ def flush():
     global urgent
     urgent = False
     while _pending:
-        with _lock:
-            batch = _pending[:_MANY]
-            del _pending[:_MANY]
+        batch = []
+        try:
+            # One at a time: another thread, or a signal handler, may do the same.
+            while len(batch) < _MANY:
+                batch.append(_pending.popleft())
+        except IndexError:
+            pass
         if batch:
             _channel.send({"type": "loaded", "files": batch})  # type: ignore[attr-defined]
 
@@ -207,6 +208,4 @@ def flush():
 def forked():
     # type: () -> None
     """In a forked child: what the parent had not yet told is the parent's to tell."""
-    global _lock
-    _lock = RLock()
-    del _pending[:]
+    _pending.clear()
