@@ -67,3 +67,8 @@ def test_a_day_in_the_workbench(vsix: Path) -> None:
     """Click the lens, edit, save, break, mend, ask why, stop: see workbench.mjs."""
     node = INSTALLED / "node" / "bin" / "node"
     run(node, ROOT / "tests/editors/vscode/workbench.mjs", vsix, sys.executable, ARTEFACTS)
+
+
+def test_nothing_in_a_folder_that_is_not_trusted(vsix: Path) -> None:
+    node = INSTALLED / "node" / "bin" / "node"
+    run(node, ROOT / "tests/editors/vscode/trust.mjs", vsix, sys.executable, ARTEFACTS)

@@ -8,7 +8,9 @@ import {
 } from 'vscode-languageclient/node';
 import { config } from './config';
 import { interpreterSources, namesOnPath, probe } from './interpreters';
-import { type Interpreter, chooseInterpreter, chooseServerPython, explain } from './python';
+import {
+  type Interpreter, chooseInterpreter, chooseServerPython, common, explain,
+} from './python';
 import { RestartBudget } from './restart_budget';
 
 /** One trouble makes one notification, and that is ours: what the library would show is logged. */
@@ -105,17 +107,9 @@ export class Server implements vscode.Disposable {
   }
 
   private async settings(): Promise<Record<string, unknown>> {
-    const folders = vscode.workspace.workspaceFolders ?? [];
-    const interpreters: Record<string, string> = {};
-    for (const { uri } of folders) {
-      const found = await this.interpreter(uri.fsPath);
-      if (found !== undefined) interpreters[uri.toString()] = found.path;
-    }
-    return {
-      autoSave: config.autoSave(),
-      python: Object.values(interpreters)[0] ?? (await this.interpreter(undefined))?.path ?? null,
-      interpreters,
-    };
+    const folders = (vscode.workspace.workspaceFolders ?? [undefined]).map(async (folder) =>
+      (await this.interpreter(folder?.uri.fsPath))?.path);
+    return { autoSave: config.autoSave(), python: common(await Promise.all(folders)) };
   }
 
   private async begin(): Promise<void> {
@@ -126,7 +120,9 @@ export class Server implements vscode.Disposable {
     const options: LanguageClientOptions = {
       // Every file of the workspace: what the app has loaded may have any name.
       documentSelector: [{ scheme: 'file' }],
-      initializationOptions: { onsave: { runInTerminal: true, tellsFailures: true, ...await this.settings() } },
+      initializationOptions: {
+        onsave: { runInTerminal: true, tellsFailures: true, ...await this.settings() },
+      },
       outputChannel: this.log,
       traceOutputChannel: this.log,
       initializationFailedHandler: (error: Error) => {

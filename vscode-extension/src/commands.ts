@@ -190,7 +190,9 @@ interface WhyItem extends vscode.QuickPickItem {
 function whyItems(file: WhySession): WhyItem[] {
   const facts = [
     file.module === null ? '' : `module ${file.module}`,
-    file.importer === null ? '' : `imported at ${file.importer}`,
+    file.importer === null
+      ? ''
+      : `imported at ${vscode.workspace.asRelativePath(file.importer)}`,
     file.would?.reason ?? '',
   ].filter(Boolean);
   return [

@@ -44,7 +44,7 @@ export function notifyFailures(sessions: Sessions): vscode.Disposable {
 async function tell({ name, state, message }: Session): Promise<void> {
   const what = state === 'broken' ? 'is not running' : 'goes on as it was';
   const choice = await vscode.window.showErrorMessage(
-    `${name} ${what}: ${message === '' ? 'the new run failed' : message}`,
+    `${name} ${what}: ${message.replace(/^failed: /, '') || 'the new run failed'}`,
     'Show Problem', 'Show Log', 'Don\'t Show Again');
   if (choice === 'Show Problem') await showProblem();
   if (choice === 'Show Log') await vscode.commands.executeCommand('onsave.showLog');

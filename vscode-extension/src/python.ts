@@ -32,6 +32,15 @@ export async function chooseInterpreter(
   return undefined;
 }
 
+/**
+ * The interpreter that all folders have; "" where they differ. The server then proposes commands
+ * with each folder's own environment or plain `python`, which the terminal's PATH settles.
+ */
+export function common(paths: readonly (string | undefined)[]): string {
+  const [first, ...others] = new Set(paths);
+  return others.length === 0 ? first ?? '' : '';
+}
+
 /** What `python onsave.py --check` says, or that it could not be run at all. */
 export interface Probe {
   /** Why onsave cannot run on it; "psutil" alone does not keep the language server from running. */

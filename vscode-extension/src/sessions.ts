@@ -2,10 +2,9 @@
 
 import * as vscode from 'vscode';
 import type { Session, Verdict } from './lsp_ext';
-import { pageOf } from './status_text';
+import { isEcho, pageOf } from './status_text';
 
 const KEPT_VERDICTS = 20;
-const ECHO_MS = 1500;
 
 export class Sessions implements vscode.Disposable {
   private current: Session[] = [];
@@ -39,10 +38,8 @@ export class Sessions implements vscode.Disposable {
   }
 
   addVerdict(verdict: Verdict): void {
-    // The editor tells of a save twice, itself and as a watcher; the second is no news to a person.
     const now = Date.now();
-    const echo = verdict.action === 'ignore' && now - this.lastAt < ECHO_MS
-      && this.recent[0]?.uri === verdict.uri && this.recent[0].session === verdict.session;
+    const echo = isEcho(verdict, this.recent[0], now - this.lastAt);
     this.lastAt = now;
     if (echo) return;
     this.recent = [verdict, ...this.recent].slice(0, KEPT_VERDICTS);

@@ -127,5 +127,7 @@ export async function openBrowser(size = { width: 1280, height: 800 }) {
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: BROWSER,
   });
-  return { browser, page: await browser.newPage({ viewport: size }) };
+  const page = await browser.newPage({ viewport: size });
+  page.setDefaultTimeout(90_000); // the machine may be busy with other tests
+  return { browser, page };
 }

@@ -48,14 +48,20 @@ async function statusSays(wanted) {
 const statusIsRed = () =>
   statusItem.evaluate((element) => element.classList.contains('error-kind'));
 
+/** Opens a file by its name, as a person does, who tries again where the editor was too busy. */
 async function open(file) {
-  await page.keyboard.press('Control+p');
-  const input = page.locator('.quick-input-widget input[type="text"]');
-  await input.fill(file);
+  const base = path.basename(file);
   // "prices.py" alone, not "test_prices.py".
-  const name = new RegExp(`^${path.basename(file).replaceAll('.', '\\.')}$`);
-  await page.locator('.quick-input-list .label-name').filter({ hasText: name }).first().click();
-  await page.locator(`.tab.active[data-resource-name="${path.basename(file)}"]`).waitFor();
+  const name = new RegExp(`^${base.replaceAll('.', '\\.')}$`);
+  const patience = { timeout: 15_000 };
+  await until(`${file} is open`, async () => {
+    await page.keyboard.press('Control+p');
+    await page.locator('.quick-input-widget input[type="text"]').fill(file, patience);
+    await page.locator('.quick-input-list .label-name').filter({ hasText: name })
+      .first().click(patience);
+    await page.locator(`.tab.active[data-resource-name="${base}"]`).waitFor(patience);
+    return true;
+  });
 }
 
 /** Replaces `before` by `after` in the open editor's `file` and presses Ctrl+S. */
@@ -148,6 +154,7 @@ async function steps() {
   await shot('failed');
   say('a run that fails leaves the old one, and the red status bar leads to the line');
 
+  await command('Notifications: Clear All Notifications');
   await edit('shop/prices.py', 'CURRENCY = {}["€"]', 'CURRENCY = "£"');
   await until('the mended text is served', async () => (await fetched()) === 'A pot of tea costs 3 £');
   await statusSays(/shop: ready/);
@@ -166,6 +173,8 @@ async function steps() {
   await command('onsave: Show Why');
   await page.locator('.quick-input-list .monaco-list-row', { hasText: 'loaded by shop' })
     .first().waitFor();
+  await until('it has been faded in', () => page.locator('.quick-input-widget')
+    .evaluate((element) => getComputedStyle(element).opacity === '1'));
   await shot('why');
   await page.keyboard.press('Escape');
   say('why: loaded by shop');

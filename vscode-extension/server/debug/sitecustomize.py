@@ -7,6 +7,9 @@ socket there would look like the app's own. Only the standard library and debugp
 leaves the app undebugged, and is told to the extension, never to the app.
 """
 
+# What runs before the app's first line imports as little as can be.
+# ruff: noqa: PTH100, PTH120, SIM105
+
 import os
 import sys
 

@@ -47,10 +47,10 @@ describe('failures', () => {
     all.setStatus([session('held', 'ignore', 'failed: KeyError')]);
     all.setStatus([session('restarting', 'restart')]);
     all.setStatus([session('broken', 'restart', 'failed: KeyError')]);
-    assert.deepEqual(shown, ['shop goes on as it was: failed: KeyError']);
+    assert.deepEqual(shown, ['shop goes on as it was: KeyError']);
     all.setStatus([session('ready')]);
     all.setStatus([session('broken', 'restart', 'failed: ValueError')]);
-    assert.deepEqual(shown.slice(1), ['shop is not running: failed: ValueError']);
+    assert.deepEqual(shown.slice(1), ['shop is not running: ValueError']);
   });
 
   it('that are underlined already, and success, are not told', async () => {

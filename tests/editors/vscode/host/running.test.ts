@@ -5,57 +5,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import * as vscode from 'vscode';
-import type { Session } from '../../../../vscode-extension/src/lsp_ext';
-import type { Api } from '../../../../vscode-extension/src/main';
-
-const PYTHON = process.env['PYTHON'] ?? 'python3';
-
-async function activated(): Promise<Api> {
-  const api = await vscode.extensions.getExtension<Api>('onsave.onsave')?.activate();
-  assert.ok(api);
-  return api;
-}
-
-/** Resolves once the sessions are as `wanted` says. */
-async function until<T>(api: Api, wanted: (all: readonly Session[]) => T | undefined): Promise<T> {
-  for (;;) {
-    const found = wanted(api.sessions.all);
-    if (found !== undefined) return found;
-    await new Promise<void>((resolve) => {
-      const listener = api.sessions.onChange(() => {
-        listener.dispose();
-        resolve();
-      });
-    });
-  }
-}
-
-const named = (name: string, state: string) => (all: readonly Session[]) =>
-  all.find((one) => one.name === name && one.state === state);
-const none = (all: readonly Session[]) => all.length === 0 ? true : undefined;
-
-function workspace(): string {
-  const root = vscode.workspace.workspaceFolders?.[0]?.uri.fsPath;
-  assert.ok(root);
-  return root;
-}
-
-/** A program that runs until it is stopped, and is no server. */
-function ticker(name: string): string {
-  const file = path.join(workspace(), `${name}.py`);
-  fs.writeFileSync(file, 'import threading\nWORD = "one"\nthreading.Event().wait()\n');
-  return file;
-}
+import { activated, named, PYTHON, say, stopAll, ticker, until, workspace } from './apps';
 
 describe('apps', () => {
   const children: ChildProcess[] = [];
 
   afterEach(async () => {
-    const api = await activated();
-    for (const { name } of api.sessions.all) {
-      await vscode.commands.executeCommand('onsave.stop', name);
-    }
-    await until(api, none);
+    await stopAll();
     for (const child of children) child.kill();
   });
 
@@ -68,17 +24,13 @@ describe('apps', () => {
     const terminal = vscode.window.terminals.find((one) => one.name.includes('ticker'));
     assert.ok(terminal, 'it has a terminal');
 
-    const document = await vscode.workspace.openTextDocument(file);
-    const edit = new vscode.WorkspaceEdit();
-    edit.replace(document.uri, document.lineAt(1).range, 'WORD = "two"');
-    await vscode.workspace.applyEdit(edit);
-    assert.ok(await document.save());
+    assert.ok(await (await say(file, 'two')).save());
     const after = await until(api, (all) =>
       all.find((one) => one.state === 'running' && one.run > before.run));
     assert.notEqual(after.pid, before.pid);
 
     await vscode.commands.executeCommand('onsave.stop', 'ticker');
-    await until(api, none);
+    await until(api, (all) => all.length === 0 ? true : undefined);
   });
 
   it('started elsewhere are found, several at a time, and each is stopped by its name', async () => {

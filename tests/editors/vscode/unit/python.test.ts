@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { test } from 'node:test';
 import {
-  activation, chooseInterpreter, chooseServerPython, explain, readProbe, type Probe,
+  activation, chooseInterpreter, chooseServerPython, common, explain, readProbe, type Probe,
 } from '../../../../vscode-extension/src/python';
 
 const knows = (name: string, found: string | undefined) =>
@@ -29,6 +29,13 @@ test('a source that throws is passed over, and that is told', async () => {
 
 test('no source knows: undefined, not a guess', async () => {
   assert.equal(await chooseInterpreter([knows('a', undefined)], undefined, silent), undefined);
+});
+
+test('folders with different interpreters have none in common', () => {
+  assert.equal(common(['/v/python', '/v/python']), '/v/python');
+  assert.equal(common(['/v/python', '/w/python']), '');
+  assert.equal(common(['/v/python', undefined]), '');
+  assert.equal(common([undefined]), '');
 });
 
 const probing = (answers: Record<string, Probe>) => {

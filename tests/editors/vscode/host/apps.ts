@@ -1,0 +1,65 @@
+// What the tests of running apps share.
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import * as vscode from 'vscode';
+import type { Session } from '../../../../vscode-extension/src/lsp_ext';
+import type { Api } from '../../../../vscode-extension/src/main';
+
+export const PYTHON = process.env['PYTHON'] ?? 'python3';
+
+export async function activated(): Promise<Api> {
+  const api = await vscode.extensions.getExtension<Api>('onsave.onsave')?.activate();
+  assert.ok(api);
+  return api;
+}
+
+/** Resolves once the sessions are as `wanted` says. */
+export async function until<T>(
+  api: Api, wanted: (all: readonly Session[]) => T | undefined,
+): Promise<T> {
+  for (;;) {
+    const found = wanted(api.sessions.all);
+    if (found !== undefined) return found;
+    await new Promise<void>((resolve) => {
+      const listener = api.sessions.onChange(() => {
+        listener.dispose();
+        resolve();
+      });
+    });
+  }
+}
+
+export const named = (name: string, state: string) => (all: readonly Session[]) =>
+  all.find((one) => one.name === name && one.state === state);
+
+export async function stopAll(): Promise<void> {
+  const api = await activated();
+  for (const { name } of api.sessions.all) {
+    await vscode.commands.executeCommand('onsave.stop', name);
+  }
+  await until(api, (all) => all.length === 0 ? true : undefined);
+}
+
+export function workspace(): string {
+  const root = vscode.workspace.workspaceFolders?.[0]?.uri.fsPath;
+  assert.ok(root);
+  return root;
+}
+
+/** A program that runs until it is stopped, and is no server: its file. Its second line is data. */
+export function ticker(name: string): string {
+  const file = path.join(workspace(), `${name}.py`);
+  fs.writeFileSync(file, 'import threading\nWORD = "one"\nthreading.Event().wait()\n');
+  return file;
+}
+
+/** Writes another word into a ticker's editor, without saving. */
+export async function say(file: string, word: string): Promise<vscode.TextDocument> {
+  const document = await vscode.workspace.openTextDocument(file);
+  const edit = new vscode.WorkspaceEdit();
+  edit.replace(document.uri, document.lineAt(1).range, `WORD = "${word}"`);
+  await vscode.workspace.applyEdit(edit);
+  return document;
+}
