@@ -201,3 +201,40 @@ def test_ctrl_z_and_fg(scripts: Scripts, terminal: Spawn) -> None:
     child.expect_exact("$ ")
     child.sendline("exit 0")
     assert code(child) == 0
+
+
+def test_a_restart_waits_for_pdb(scripts: Scripts, terminal: Spawn, run_directory: Path) -> None:
+    """It says that it waits, and goes on when the debugger lets go; or is forced."""
+    from onsave.control import Client, RunDirectory
+
+    project = scripts(
+        main="import part, time\nprint('X', part.X, flush=True)\nbreakpoint()\n"
+        "print('on', flush=True)\ntime.sleep(1000)\n",
+        part="X = 1\n",
+    )
+    child = terminal(project, sys.executable, "main.py")
+    child.expect("X 1")
+    child.expect("\\(Pdb\\) ")
+    (entry,) = RunDirectory(run_directory).entries("session")
+
+    def save(number: int) -> None:
+        project.write("part.py", f"X = {number}\n")
+        with Client(entry) as client:
+            client.saved([str(project / "part.py")])
+
+    save(2)
+    child.expect("waits: pdb at .*main.py:[34]")
+    child.sendline("part.X")
+    child.expect("\r\n1\r\n")
+    child.sendline("c")
+    child.expect("on")
+    child.expect("X 2")
+    child.expect("\\(Pdb\\) ")
+    save(3)
+    child.expect("waits: pdb at .*main.py:[34]")
+    with Client(entry) as client:
+        client.request("restart", force=True)
+    child.expect("X 3")
+    child.expect("\\(Pdb\\) ")
+    child.sendline("import os; os._exit(0)")
+    assert code(child) == 0

@@ -200,11 +200,13 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Checked:
-    """``paused``: where a debugger holds the run, "pdb at app.py:12"."""
+    """``paused``: where a debugger holds the run, "pdb at app.py:12"; ``serving_paused``: the same
+    of the serving run, where that is another one."""
 
     id: int
     results: tuple[CheckResult, ...]
     paused: str | None = None
+    serving_paused: str | None = None
 
 
 @dataclass(frozen=True)

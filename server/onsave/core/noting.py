@@ -313,8 +313,9 @@ def checked(app: App, event: ev.Checked, out: list[do.Effect]) -> None:
     run = app.newest_run
     if run is None or run.number != asked.run:
         return
-    if app.serving_run is not None:
-        app.serving_run.paused = event.paused
+    run.paused = event.paused
+    if app.serving_run is not None and app.serving_run is not run:
+        app.serving_run.paused = event.serving_paused
     stale = run.stale(app.saved)
     if not set(stale) <= {result.path for result in event.results}:
         return  # more became stale meanwhile: all of it is checked together

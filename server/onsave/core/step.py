@@ -144,6 +144,8 @@ def _advance(app: App, out: list[do.Effect]) -> None:
     if not app.quiet or app.checking:
         return
     if newest is not None and newest is not serving and newest.alive:
+        if _held_by_debugger(app, newest, app.wanted.out_of_debugger, out):
+            return
         app.overtaken += newest.phase is not Phase.STOPPING
         moves.stop(newest, out, drain=False, why="a newer save overtook it")
         return
@@ -163,14 +165,15 @@ def _take_over(app: App, newest: Run, serving: Run | None, out: list[do.Effect])
         moves.stop(serving, out, drain=True, why=newest.wanted.cause)
 
 
-def _held_by_debugger(app: App, serving: Run, forced: bool, out: list[do.Effect]) -> bool:
-    if serving.paused is None or forced:
+def _held_by_debugger(app: App, run: Run, forced: bool, out: list[do.Effect]) -> bool:
+    """Whether a person looks into the run, which is therefore not to be ended."""
+    if run.paused is None or forced:
         return False
-    if serving.phase is Phase.UP and serving.number not in app.told_waiting:
-        app.told_waiting.add(serving.number)
-        reason = f"waits: {serving.paused} (onsave restart --force ends it)"
-        out.append(do.Outcome("waits", serving.number, reason))
-        out.append(do.AwaitResumed(serving.number))
+    if run.phase is not Phase.STOPPING and run.number not in app.told_waiting:
+        app.told_waiting.add(run.number)
+        reason = f"waits: {run.paused} (onsave restart --force ends it)"
+        out.append(do.Outcome("waits", run.number, reason))
+        out.append(do.AwaitResumed(run.number))
     return True
 
 

@@ -171,9 +171,11 @@ class Agents:
                 peer.send({"type": "release", "id": theirs})
 
     def sync(self, number: int, run: int) -> None:
-        self._ask(
-            run, {"type": "sync"}, PROMPTLY, lambda *_: self._post(ev.Synced(number))
-        )
+        self.reconcile(run, lambda: self._post(ev.Synced(number)))
+
+    def reconcile(self, run: int, done: Callable[[], None]) -> None:
+        """Have all that is loaded reported, then call ``done``; or when an app is too busy to."""
+        self._ask(run, {"type": "sync"}, PROMPTLY, lambda *_: done())
 
     def drain(self, run: int, seconds: float, done: Callable[[], None]) -> None:
         message = {"type": "drain", "timeout": seconds}
@@ -206,27 +208,31 @@ class Agents:
             if path not in sources
         ]
 
-        def finish(results: list[reports.Compiled], paused: str | None) -> None:
-            made = tuple(self._check_result(run, *entry) for entry in [*results, *others])
-            self._post(ev.Checked(number, made, paused))
-
-        asker = run if self.peers(run) else app.serving or run
-        first = first_of(self.peers(asker))
+        serving = app.serving if app.serving is not None else run
+        askers = {peer: peer.run for r in {run, serving} for peer in self.peers(r)}
+        first = first_of(self.peers(run) or self.peers(serving))
         messages = {
-            peer: {"type": "check", "files": sources if peer is first else []}
-            for peer in self.peers(asker)
+            peer: {"type": "check", "files": sources if peer is first else []} for peer in askers
         }
 
         def answered(answers: dict[Peer, Message], _silent: list[Peer]) -> None:
-            paused = next((str(a["paused"]) for a in answers.values() if a.get("paused")), None)
+            paused: dict[int, str] = {}
+            for peer, told in answers.items():
+                if told.get("paused"):
+                    paused.setdefault(askers[peer], str(told["paused"]))
+
+            def finish(results: list[reports.Compiled]) -> None:
+                made = tuple(self._check_result(run, *entry) for entry in [*results, *others])
+                self._post(ev.Checked(number, made, paused.get(run), paused.get(serving)))
+
             answer = answers.get(first) if first is not None else None
             results = reports.compiled(answer["results"], sources) if answer is not None else None
             if results is not None:
-                finish(results, paused)
+                finish(results)
             elif not sources:
-                finish([], paused)
+                finish([])
             else:
-                self._compile_elsewhere(run, sources, lambda results: finish(results, paused))
+                self._compile_elsewhere(run, sources, finish)
 
         self.questions.ask(messages, PROMPTLY + PER_FILE * len(sources), answered)
 

@@ -68,7 +68,9 @@ class Settling:
             session.loop.after(QUIET, lambda: self._look(number))
             return
         else:
-            session.post(ev.Settled(number))
+            # First hear what its agents have not reported so far: a program that does nothing but
+            # wait gives them no occasion.
+            session.agents.reconcile(number, lambda: session.post(ev.Settled(number)))
         self._heard.pop(number, None)
         if not run.had_agent:
             session.log(
