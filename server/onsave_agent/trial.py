@@ -23,6 +23,7 @@ _DEEDS = {
     "os.posix_spawn": "starts a process",
     "os.exec": "starts a process",
     "_thread.start_new_thread": "starts a thread",
+    "_thread.start_joinable_thread": "starts a thread",
     "sqlite3.connect": "opens a database",
     "os.putenv": "sets an environment variable",
     "os.unsetenv": "deletes an environment variable",

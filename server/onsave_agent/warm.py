@@ -26,7 +26,7 @@ _IMPORTLIB = "<frozen importlib._bootstrap>"
 REPLACED = (
     "builtins", "_thread", "threading", "socket", "_socket", "ssl", "select", "selectors", "time",
     "os", "subprocess", "signal", "queue", "json", "json.decoder", "json.encoder", "logging",
-    "warnings", "datetime", "random", "asyncio", "urllib.request", "http.client", "io", "importlib",
+    "datetime", "random", "asyncio", "urllib.request", "http.client", "io", "importlib",
     "pathlib", "tempfile", "contextlib", "functools", "collections", "inspect", "typing", "traceback",
 )  # fmt: skip
 _NOT_CALLABLE = (int, str, bytes, float, tuple, list, dict, set, frozenset, bool, type(None))
@@ -238,7 +238,9 @@ def callables(namespace):
     return {
         key: value
         for key, value in list(namespace.items())
-        if not isinstance(value, _NOT_CALLABLE) and key[:2] != "__" and callable(value)
+        # Hooks are there to be replaced.
+        if not isinstance(value, _NOT_CALLABLE) and not key.endswith(("__", "hook"))
+        and callable(value)
     }
 
 

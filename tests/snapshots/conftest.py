@@ -1,0 +1,33 @@
+"""What tests of sessions with snapshots have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness import DEADLINE, Session
+
+Snapshots = dict[str, Any]
+
+
+@pytest.fixture
+def snapshots() -> Callable[..., Snapshots]:
+    """Waits until the session's snapshot is as wanted (by default: ready, and nothing is under
+    way); what the status says of it. A snapshot's being ready is told to nobody: so it is polled."""
+
+    def wait(
+        session: Session, wanted: Callable[[Snapshots], Any] | None = None
+    ) -> Snapshots:
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            found: Snapshots = session.request("status")["snapshots"]
+            settled = found["ready"] and len(found["processes"]) == 1
+            if wanted(found) if wanted else settled:
+                return found
+            assert time.monotonic() < deadline, f"{found}\n{session.story()}"
+            time.sleep(0.05)
+
+    return wait

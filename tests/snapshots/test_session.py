@@ -1,0 +1,272 @@
+"""Restarts from snapshots, by real sessions with real apps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness import SAMPLES, Project, Session, Token, until
+
+if not Path("/proc/self").exists():
+    pytest.skip("snapshots are for Linux", allow_module_level=True)
+
+Start = Callable[..., Session]
+Wait = Callable[..., dict[str, Any]]
+
+SERVER = """
+import http.server, os, sys{imports}
+WORD = "word-0"
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = {{"/pid": str(os.getpid()), "/word": WORD, "/lib": str({lib})}}[self.path].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+WORD = Token("app.py", "word", "/word")
+COMMAND = ("{python}", "app.py", "{port}")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Project:
+    """A server with a library of its own, "lib", in a folder that counts as installed."""
+    project = Project((tmp_path / "small app").resolve())
+    project.write("app.py", SERVER.format(imports=", lib, logging, asyncio", lib="lib.VALUE"))
+    project.write("site-packages/lib.py", "import os\nVALUE = 'lib-0', os.environ.get('LEVEL')\n")
+    # Long ago, as libraries are.
+    return project
+
+
+def with_library(project: Project) -> dict[str, str]:
+    return {"PYTHONPATH": str(project / "site-packages")}
+
+
+def change(session: Session, token: Token) -> str:
+    """Edit at module level: there is no way but a restart. Returns the token that is to be live."""
+    text = session.project.read(token.file)
+    session.project.write(token.file, text.replace("\n", "\n# more\n", 1) + "\nMORE = 1\n")
+    word = session.project.bump(token)
+    session.save(token.file)
+    return session.eventually(token, word)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_each_sample(start: Start, snapshots: Wait, name: str) -> None:
+    session = start(name)
+    sample = SAMPLES[name]
+    for token in (sample.leaf, sample.main, sample.leaf):
+        snapshot = snapshots(session)["processes"][0]
+        before = session.pid()
+        change(session, token)
+        session.settle()
+        assert session.status["run"] > 1 and session.pid() != before
+        if sample.workers == 1:
+            assert session.pid() == snapshot["pid"]
+        else:
+            assert session.request("status")["pid"] == snapshot["pid"]
+    assert session.stderr.count("from a snapshot") == 3, session.story()
+    # The server whose socket it is has not gone: nothing was ever refused.
+    assert session.request("status")["held"]
+
+
+def test_a_library_that_is_saved(start: Start, snapshots: Wait, small: Project) -> None:
+    session = start(small, COMMAND, env=with_library(small))
+    snapshots(session)
+    small.replace("site-packages/lib.py", "lib-0", "lib-1")
+    session.save("site-packages/lib.py")
+    session.eventually(Token("site-packages/lib.py", "lib", "/lib"))
+    assert "from a snapshot" not in session.stderr
+    # It is edited now, and so digested by each run: never more from a snapshot, but the rest is.
+    assert "lib" not in str(snapshots(session)["processes"])
+    small.replace("site-packages/lib.py", "lib-1", "lib-2")
+    session.save("site-packages/lib.py")
+    session.eventually(Token("site-packages/lib.py", "lib", "/lib"))
+    assert "from a snapshot" in session.stderr
+
+
+def test_a_library_that_changes_without_a_word(
+    start: Start, snapshots: Wait, small: Project
+) -> None:
+    session = start(small, COMMAND, env=with_library(small))
+    snapshots(session)
+    small.replace("site-packages/lib.py", "lib-0", "lib-1")
+    change(session, WORD)
+    assert "lib-1" in session.ask("/lib")
+    assert "from a snapshot" not in session.stderr
+
+
+def test_a_library_that_is_hidden_by_a_new_file(
+    start: Start, snapshots: Wait, small: Project
+) -> None:
+    session = start(small, COMMAND, env=with_library(small))
+    snapshots(session)
+    small.write("lib.py", "VALUE = 'lib-9'")
+    change(session, WORD)
+    assert session.ask("/lib") == "lib-9"
+    session.settle()
+    assert "without snapshot: lib" in session.stderr
+
+
+def test_a_variable_that_the_app_sets_now(start: Start, snapshots: Wait, small: Project) -> None:
+    session = start(small, COMMAND, env=with_library(small))
+    snapshots(session)
+    text = small.read("app.py")
+    small.write("app.py", "import os\nos.environ['LEVEL'] = 'high'\n" + text)
+    change(session, WORD)
+    assert "high" in session.ask("/lib")
+    session.settle()
+    assert "LEVEL" in session.stderr
+    # From then on it is left to the app, and all else comes from the snapshot.
+    found = snapshots(session)
+    assert ["lib", "it reads LEVEL, which the app sets as it starts"] in found["skipped"]
+    change(session, WORD)
+    assert "high" in session.ask("/lib") and "from a snapshot" in session.stderr
+
+
+def test_the_exit_code_is_the_app_s(start: Start, snapshots: Wait, small: Project) -> None:
+    text = small.read("app.py").replace('"/word": WORD', '"/word": WORD, "/end": 1').replace(
+        "        self.send_response", "        if body == b'1': os._exit(7)\n        self.send_response"
+    )  # fmt: skip
+    small.write("app.py", text.replace("}[self.path].encode()", "}[self.path]; body = str(body).encode()"))
+    session = start(small, COMMAND, env=with_library(small), options=["--once"])
+    snapshots(session)
+    change(session, WORD)
+    assert "from a snapshot" in session.stderr
+    with pytest.raises(OSError):
+        session.ask("/end")
+    assert session.wait() == 7
+
+
+def test_off_in_the_configuration(start: Start, snapshots: Wait, small: Project) -> None:
+    small.write("onsave.toml", "snapshots = false\n")
+    session = start(small, COMMAND, env=with_library(small))
+    found = snapshots(session, lambda s: "off" in s["reason"])
+    assert found["processes"] == []
+    change(session, WORD)
+    assert "from a snapshot" not in session.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sh", "-c", "exec {python} app.py {port}"),
+        ("./start", "{python}", "{port}"),
+        ("env", "{python}", "app.py", "{port}"),
+    ],
+)
+def test_commands_that_do_more_than_start_python(
+    start: Start, snapshots: Wait, small: Project, command: tuple[str, ...]
+) -> None:
+    small.write("start", '#!/bin/sh\nexec "$1" app.py "$2"\n').chmod(0o755)
+    session = start(small, command, env=with_library(small))
+    found = snapshots(session, lambda s: "Python" in s["reason"])
+    assert found["processes"] == []
+    change(session, WORD)
+
+
+def test_a_snapshot_that_is_killed(start: Start, snapshots: Wait, small: Project) -> None:
+    session = start(small, COMMAND, env=with_library(small))
+    pid = snapshots(session)["processes"][0]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not psutil.pid_exists(pid), "the snapshot has gone, and is no zombie")
+    change(session, WORD)
+    snapshots(session)
+    change(session, WORD)
+    assert "from a snapshot" in session.stderr
+
+
+def test_nothing_is_left_of_a_session_that_was_killed(
+    start: Start, snapshots: Wait, small: Project
+) -> None:
+    session = start(small, COMMAND, env=with_library(small))
+    pid = snapshots(session)["processes"][0]["pid"]
+    session.process.kill()
+    until(lambda: not psutil.pid_exists(pid), "the snapshot has gone")  # the rest: the fixture
+
+
+def test_a_broken_start_and_its_mending(start: Start, snapshots: Wait, small: Project) -> None:
+    session = start(small, COMMAND, env=with_library(small))
+    snapshots(session)
+    good = small.read("app.py")
+    small.write("app.py", good + "\nX = 1 / 0\n".join(["", ""]).replace("serve", "serve"))
+    small.write("app.py", good.replace("http.server.Threading", "1 / 0\nhttp.server.Threading"))
+    session.save("app.py")
+    session.until(lambda s: s.status["state"] == "held", "the failed start was noticed")
+    assert session.answers(WORD, "word-0")
+    snapshots(session)  # there is a new one for the mending save
+    small.write("app.py", good)
+    small.bump(WORD)
+    session.save("app.py")
+    session.eventually(WORD)
+    assert "ZeroDivisionError" in session.stderr
+
+
+@pytest.mark.slow
+def test_a_run_that_does_not_get_up(start: Start, snapshots: Wait, small: Project) -> None:
+    session = start(small, COMMAND, env=with_library(small))
+    snapshots(session)
+    text = small.read("app.py")
+    # Only what was resumed hangs: it has another run's number than the one that it began with.
+    hang = (
+        "import json, os\nhow = open('/proc/self/environ').read()\n"
+        "if '\"snapshot\":' in how:\n    __import__('time').sleep(1000)\n"
+    )
+    small.write("app.py", hang + text)
+    change(session, WORD)
+    session.settle()
+    assert "from now on restarts are cold" in session.stderr
+    assert "was not up" in snapshots(session, lambda s: not s["ready"])["reason"]
+
+
+def test_tests_run_again(start: Start, snapshots: Wait, project: Callable[[str], Project]) -> None:
+    where = project("pytest_proj")
+    command = ("{python}", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
+    session = start(where, command, options=["--rerun"], wait=False, port=None)
+    session.until_state("ended")
+    snapshots(session)
+    text = where.read("calc/operations.py")
+    where.write("calc/operations.py", text + "\nMORE = 1\n")
+    session.save("calc/operations.py")
+    session.until_state("ended", after=1)
+    assert session.stdout.count("1 passed") == 2, session.story()
+    assert session.messages and session.status["run"] == 2
+    where.write("tests/test_calc.py", where.read("tests/test_calc.py") + "\ndef test_no():\n    a = 1\n    assert a == 2\n")
+    snapshots(session)
+    session.save("tests/test_calc.py")
+    session.until_state("ended", "broken", after=2)
+    # Assertions are rewritten as ever.
+    assert "assert 1 == 2" in session.stdout and "1 failed, 1 passed" in session.stdout
+
+
+@pytest.mark.slow
+def test_many_restarts_leave_nothing_behind(
+    start: Start, snapshots: Wait, small: Project
+) -> None:
+    """Memory, descriptors and processes stay flat. ONSAVE_TEST_RESTARTS: how many."""
+    session = start(small, COMMAND, env=with_library(small))
+    process = psutil.Process(session.process.pid)
+    count = int(os.environ.get("ONSAVE_TEST_RESTARTS", "100"))
+    seen = []
+    for number in range(count):
+        snapshots(session)
+        change(session, WORD)
+        if number in (count // 4, count - 1):
+            session.settle()
+            snapshots(session)
+            seen.append((process.memory_info().rss, process.num_fds(), len(process.children(True))))
+    (memory, fds, processes), (more, more_fds, more_processes) = seen
+    assert (more_fds, more_processes) == (fds, processes)
+    assert more < memory * 1.2 + 2**20, f"{memory} → {more} bytes"
+    assert session.stderr.count("from a snapshot") == count
+    assert sys.platform == "linux"
