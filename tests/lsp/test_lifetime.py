@@ -27,6 +27,8 @@ from harness.session import environment
 
 ONSAVE = str(Path(sys.executable).with_name("onsave"))
 
+Fake = Callable[..., FakeSession]
+
 
 class Server:
     """``onsave lsp`` on raw pipes."""
@@ -91,6 +93,9 @@ class Server:
         }  # fmt: skip
         assert "result" in self.ask("initialize", params)
         self.send("initialized", {})
+
+    def meets_a_session(self) -> None:
+        self.until(lambda m: m.get("method") == "onsave/status" and m["params"]["sessions"])
 
     def ended(self) -> int:
         return self.process.wait(DEADLINE)
@@ -271,92 +276,80 @@ def test_garbage_is_survived(start: Callable[..., Server]) -> None:
 
 
 def test_a_request_that_waits_holds_up_nobody(
-    start: Callable[..., Server], run_directory: Path, tmp_path: Path
+    start: Callable[..., Server], fake: Fake
 ) -> None:
     """Neither other requests nor the end."""
-    session = FakeSession(run_directory, "shop", tmp_path)
-    try:
-        server = start()
-        server.initialize()
-        server.until(lambda m: m.get("method") == "onsave/status" and m["params"]["sessions"])
-        session.process.send_signal(signal.SIGSTOP)
-        for _ in range(10):
-            server.send("onsave/why", {"uri": "file:///a.py"}, request=True)
-        began = time.monotonic()
-        assert "result" in server.ask(
-            "workspace/executeCommand", {"command": "onsave.server.status"}
-        )
-        assert "result" in server.ask("shutdown")
-        server.send("exit")
-        assert server.ended() == 0
-        assert time.monotonic() - began < 8, "it waited for the session's answer (10 s)"
-    finally:
-        session.close()
+    session = fake()
+    server = start()
+    server.initialize()
+    server.meets_a_session()
+    session.process.send_signal(signal.SIGSTOP)
+    for _ in range(10):
+        server.send("onsave/why", {"uri": "file:///a.py"}, request=True)
+    began = time.monotonic()
+    assert "result" in server.ask(
+        "workspace/executeCommand", {"command": "onsave.server.status"}
+    )
+    assert "result" in server.ask("shutdown")
+    server.send("exit")
+    assert server.ended() == 0
+    assert time.monotonic() - began < 8, "it waited for the session's answer (10 s)"
 
 
 def test_a_client_that_never_answers_what_it_is_asked(
-    start: Callable[..., Server], run_directory: Path, tmp_path: Path
+    start: Callable[..., Server], fake: Fake
 ) -> None:
-    session = FakeSession(run_directory, "shop", tmp_path)
-    try:
-        server = start()
-        server.initialize(workspace={"codeLens": {"refreshSupport": True}, "configuration": True})
-        server.until(lambda m: m.get("method") == "onsave/status" and m["params"]["sessions"])
-        for state in ("restarting", "ready") * 5:
-            session.status(state)
-        session.status("ended")
-        seen = []
-        server.until(lambda m: seen.append(m.get("method")) or "ended" in str(m))
-        assert "result" in server.ask("shutdown")
-        assert seen.count("workspace/codeLens/refresh") <= 1, "one question at a time"
-    finally:
-        session.close()
+    session = fake()
+    server = start()
+    server.initialize(workspace={"codeLens": {"refreshSupport": True}, "configuration": True})
+    server.meets_a_session()
+    for state in ("restarting", "ready") * 5:
+        session.status(state)
+    session.status("ended")
+    seen = []
+    server.until(lambda m: seen.append(m.get("method")) or "ended" in str(m))
+    assert "result" in server.ask("shutdown")
+    assert seen.count("workspace/codeLens/refresh") <= 1, "one question at a time"
 
 
 def test_a_cancelled_request_is_answered_and_nothing_pops_up(
-    start: Callable[..., Server], run_directory: Path, tmp_path: Path
+    start: Callable[..., Server], fake: Fake
 ) -> None:
-    session = FakeSession(run_directory, "shop", tmp_path)
-    try:
-        server = start()
-        server.initialize()
-        server.until(lambda m: m.get("method") == "onsave/status" and m["params"]["sessions"])
-        session.process.send_signal(signal.SIGSTOP)
-        number = server.send("onsave/why", {"uri": "file:///a.py"}, request=True)
-        server.send("$/cancelRequest", {"id": number})
-        answer = server.until(lambda m: m.get("id") == number or "showMessage" in str(m))
-        assert answer["error"]["code"] == -32800  # RequestCancelled
-    finally:
-        session.close()
+    session = fake()
+    server = start()
+    server.initialize()
+    server.meets_a_session()
+    session.process.send_signal(signal.SIGSTOP)
+    number = server.send("onsave/why", {"uri": "file:///a.py"}, request=True)
+    server.send("$/cancelRequest", {"id": number})
+    answer = server.until(lambda m: m.get("id") == number or "showMessage" in str(m))
+    assert answer["error"]["code"] == -32800  # RequestCancelled
 
 
 def test_progress_that_is_granted_too_late_is_not_begun(
-    start: Callable[..., Server], run_directory: Path, tmp_path: Path
+    start: Callable[..., Server], fake: Fake
 ) -> None:
-    session = FakeSession(run_directory, "shop", tmp_path)
-    try:
-        server = start()
-        server.initialize(window={"workDoneProgress": True})
-        server.until(lambda m: m.get("method") == "onsave/status" and m["params"]["sessions"])
-        session.status("restarting")
-        asked = server.until(lambda m: m.get("method") == "window/workDoneProgress/create")
-        session.status("ready")
-        server.until(lambda m: m.get("method") == "onsave/status"
-                     and m["params"]["sessions"][0]["state"] == "ready")  # fmt: skip
-        server.send_raw(frame({"jsonrpc": "2.0", "id": asked["id"], "result": None}))
-        session.status("restarting")
-        again = server.until(
-            lambda m: m.get("method") in ("window/workDoneProgress/create", "$/progress")
-        )
-        assert again["method"] == "window/workDoneProgress/create"
-        # One that is declined is not begun either.
-        error = {"code": -32603, "message": "no"}
-        server.send_raw(frame({"jsonrpc": "2.0", "id": again["id"], "error": error}))
-        session.status("ready")
-        answer = server.until(lambda m: "ready" in str(m) or m.get("method") == "$/progress")
-        assert answer["method"] == "onsave/status"
-    finally:
-        session.close()
+    session = fake()
+    server = start()
+    server.initialize(window={"workDoneProgress": True})
+    server.meets_a_session()
+    session.status("restarting")
+    asked = server.until(lambda m: m.get("method") == "window/workDoneProgress/create")
+    session.status("ready")
+    server.until(lambda m: m.get("method") == "onsave/status"
+                 and m["params"]["sessions"][0]["state"] == "ready")  # fmt: skip
+    server.send_raw(frame({"jsonrpc": "2.0", "id": asked["id"], "result": None}))
+    session.status("restarting")
+    again = server.until(
+        lambda m: m.get("method") in ("window/workDoneProgress/create", "$/progress")
+    )
+    assert again["method"] == "window/workDoneProgress/create"
+    # One that is declined is not begun either.
+    error = {"code": -32603, "message": "no"}
+    server.send_raw(frame({"jsonrpc": "2.0", "id": again["id"], "error": error}))
+    session.status("ready")
+    answer = server.until(lambda m: "ready" in str(m) or m.get("method") == "$/progress")
+    assert answer["method"] == "onsave/status"
 
 
 def test_a_run_directory_that_can_t_be_used_is_told(
@@ -418,30 +411,27 @@ def test_a_bad_request_is_declined_without_a_traceback(
 
 
 def test_an_editor_that_does_not_read_for_a_while(
-    start: Callable[..., Server], run_directory: Path, tmp_path: Path
+    start: Callable[..., Server], fake: Fake
 ) -> None:
     """Logs are dropped, and it is said so; saves go on; what counts arrives."""
-    session = FakeSession(run_directory, "shop", tmp_path)
-    try:
-        server = start()
-        server.initialize()
-        server.until(lambda m: m.get("method") == "onsave/status" and m["params"]["sessions"])
-        for number in range(3000):
-            session.say(type="log", level="info", text=f"{number} " + "x" * 5000)
-        problem = {"path": "/a.py", "range": [0, 0, 0, 1], "message": "at last", "kind": "syntax"}
-        session.say(type="problems", problems=[problem])
-        session.say(type="log", level="info", text="the last line")
-        # Still nothing is read; the server hears us all the same.
-        for number in range(3):
-            server.send("textDocument/didSave", {"textDocument": {"uri": f"file:///{number}.py"}})
-        session.until(lambda _: len(session.saved()) == 3, "saves go through")
-        assert psutil.Process(server.process.pid).memory_info().rss < 200e6
-        server.until(lambda m: m.get("method") == "textDocument/publishDiagnostics")
-        session.say(type="log", level="info", text="read again")
-        server.until(lambda m: "messages were left out" in m.get("params", {}).get("message", ""))
-        server.ask("shutdown")
-    finally:
-        session.close()
+    session = fake()
+    server = start()
+    server.initialize()
+    server.meets_a_session()
+    for number in range(3000):
+        session.say(type="log", level="info", text=f"{number} " + "x" * 5000)
+    problem = {"path": "/a.py", "range": [0, 0, 0, 1], "message": "at last", "kind": "syntax"}
+    session.say(type="problems", problems=[problem])
+    session.say(type="log", level="info", text="the last line")
+    # Still nothing is read; the server hears us all the same.
+    for number in range(3):
+        server.send("textDocument/didSave", {"textDocument": {"uri": f"file:///{number}.py"}})
+    session.until(lambda _: len(session.saved()) == 3, "saves go through")
+    assert psutil.Process(server.process.pid).memory_info().rss < 200e6
+    server.until(lambda m: m.get("method") == "textDocument/publishDiagnostics")
+    session.say(type="log", level="info", text="read again")
+    server.until(lambda m: "messages were left out" in m.get("params", {}).get("message", ""))
+    server.ask("shutdown")
 
 
 def test_idle_costs_nothing(start: Callable[..., Server]) -> None:

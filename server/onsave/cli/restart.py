@@ -16,9 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="even while a debugger holds the app"
     )
-    parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", default=60.0, help="give up then (60)"
-    )
+    talk.add_timeout(parser)
     talk.add_json(parser)
 
 

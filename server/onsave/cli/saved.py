@@ -30,9 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="until the apps are up to date, or can't be"
     )
-    parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", default=60.0, help="give up then (60)"
-    )
+    talk.add_timeout(parser)
     talk.add_json(parser)
 
 

@@ -11,9 +11,7 @@ from onsave.control import Client, ControlError
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = "End an app with all its processes, and its session. Waits for it."
     talk.add_name(parser)
-    parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", default=60.0, help="give up then (60)"
-    )
+    talk.add_timeout(parser)
     talk.add_json(parser)
 
 

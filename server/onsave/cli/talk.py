@@ -21,6 +21,12 @@ def add_name(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_timeout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", default=60.0, help="give up then (60)"
+    )
+
+
 def sessions(name: str | None = None) -> list[Entry]:
     """The live sessions, or the one of that name. Raises ControlError where there is none."""
     entries = RunDirectory().entries("session")

@@ -1,0 +1,1 @@
+"""``onsave lsp``: the only part that knows LSP. Start reading at ``server``."""
