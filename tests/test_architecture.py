@@ -30,7 +30,7 @@ MAY_IMPORT = {
 }
 
 
-#: What the agent may import besides: who it takes the place of, and, in functions that run after the
+#: What the agent may import besides: what it stands in for, and, in functions that run after the
 #: app has imported the framework, that framework.
 AGENT_MAY_IMPORT = {
     "bootstrap/sitecustomize.py": {"sitecustomize"},
