@@ -6,6 +6,10 @@ import sys
 from onsave_agent import environment, files, hooks, imports, modules, paths, protocol, reports
 from onsave_agent.client import Channel
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: Answers to the session's messages: type → (module, function), imported when first asked for.
 #: A function takes the message and returns the reply, or None, or a callable that is asked again
 #: every few milliseconds until it returns the reply.
@@ -32,7 +36,7 @@ def start(text):
     snapshot = "snapshot" in settings
     if snapshot:
         _install(settings)
-        settings = hooks.load("snapshot").stand_by(settings)  # type: ignore[attr-defined]
+        settings = hooks.load("snapshot").stand_by(settings)
         paths.configure(settings)
     connection = Channel(settings, answer)
     if not connection.open("exec"):
@@ -46,7 +50,7 @@ def start(text):
 
 
 def _install(settings):
-    # type: (dict[str, object]) -> None
+    # type: (dict[str, Any]) -> None
     """Put in place all that observes; a snapshot does so long before it has a channel."""
     imports.install()
     files.install(settings)
@@ -55,7 +59,7 @@ def _install(settings):
 
 
 def answer(message):
-    # type: (dict[str, object]) -> object
+    # type: (dict[str, Any]) -> Any
     """What the session's ``message`` is answered with; runs on the agent's own thread."""
     kind = str(message["type"])
     if kind == "sync":

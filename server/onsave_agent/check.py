@@ -5,14 +5,18 @@ import sys
 from onsave_agent import reports
 from onsave_agent.protocol import ABSENT, digest
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: Compiled under this name, so that a filter for it silences its warnings and nobody else's.
 _NAME = "<onsave>"
 
 
 def check(message):
-    # type: (dict[str, object]) -> dict[str, object]
+    # type: (dict[str, Any]) -> dict[str, Any]
     """The answer to "check"."""
-    results = [_check_file(str(path)) for path in message["files"]]  # type: ignore[attr-defined]
+    results = [_check_file(str(path)) for path in message["files"]]
     from onsave_agent import debuggers
 
     return {
@@ -39,7 +43,7 @@ def _check_file(path):
 
 
 def compile_error(data):
-    # type: (bytes) -> dict[str, object] | None
+    # type: (bytes) -> dict[str, Any] | None
     """What is wrong with the source ``data``: message, line, column, end_line, end_column."""
     filters = _silence()
     try:
@@ -71,7 +75,7 @@ def _silence():
 
 
 def _syntax_error(error):
-    # type: (SyntaxError) -> dict[str, object]
+    # type: (SyntaxError) -> dict[str, Any]
     message = "%s: %s" % (type(error).__name__, error.msg)
     return _error(
         message,
@@ -83,7 +87,7 @@ def _syntax_error(error):
 
 
 def _error(message, line=1, column=1, end_line=None, end_column=None):
-    # type: (str, int, int, int | None, int | None) -> dict[str, object]
+    # type: (str, int, int, int | None, int | None) -> dict[str, Any]
     """Columns are 1-based characters; the end, exclusive, is at least one behind the start."""
     line, column = max(line, 1), max(column, 1)
     if not end_line or end_line < line or not end_column or end_column < 1:

@@ -1,9 +1,9 @@
 """The channel to the session: connect, send, ask; ``receiver`` has the thread that receives.
 
 It lives in a process that may do anything: close all descriptors, fork, patch ``socket`` and
-``threading``, run signal handlers in the midst of a send. Hence the raw modules, whose functions are
-taken before anything can patch them; and no reentrant lock, as eventlet replaces all of those:
-whoever finds the sending lock taken leaves its message to the one who has it.
+``threading``, run signal handlers in the midst of a send. Hence the raw modules, whose functions
+are taken before anything can patch them; and no reentrant lock, as eventlet replaces all of
+those: whoever finds the sending lock taken leaves its message to the one who has it.
 """
 
 import _socket

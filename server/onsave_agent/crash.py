@@ -22,7 +22,7 @@ _MOST_TEXT = 60000
 _OURS = os.path.dirname(__file__) + os.sep
 
 #: The failed import of a project's module that somebody caught: it may explain the end to come.
-_remembered = None  # type: dict[str, object] | None
+_remembered = None  # type: dict[str, Any] | None
 _told_fatal = False
 
 
@@ -61,7 +61,7 @@ def at_exit():
 
 
 def _send(failure):
-    # type: (dict[str, object]) -> None
+    # type: (dict[str, Any]) -> None
     reports.flush()
     if agent.channel is not None:
         agent.channel.send(failure)
@@ -118,7 +118,8 @@ def watch_loop(kind):
         # type: (Any, dict[str, Any]) -> None
         real(self, context)
         error = context.get("exception")
-        if isinstance(error, BaseException) and not {"task", "future", "handle"}.isdisjoint(context):
+        of_task = not {"task", "future", "handle"}.isdisjoint(context)
+        if of_task and isinstance(error, BaseException):
             uncaught(error, "task", False)
 
     call_exception_handler.__doc__ = real.__doc__
@@ -129,8 +130,8 @@ def watch_loop(kind):
 
 
 def _failure(error, where, fatal):
-    # type: (BaseException, str, bool) -> dict[str, object]
-    chain = []  # type: list[dict[str, object]]
+    # type: (BaseException, str, bool) -> dict[str, Any]
+    chain = []  # type: list[dict[str, Any]]
     _describe(error, None, chain, set())
     return {
         "type": "failed",
@@ -142,7 +143,7 @@ def _failure(error, where, fatal):
 
 
 def _describe(error, relation, chain, seen):
-    # type: (BaseException, str | None, list[dict[str, object]], set[int]) -> None
+    # type: (BaseException, str | None, list[dict[str, Any]], set[int]) -> None
     """Append ``error`` and what stands behind it: the last one raised first."""
     if id(error) in seen or len(chain) >= _MOST_EXCEPTIONS:
         return
@@ -227,7 +228,7 @@ def _positions(code, instruction, path, line):
 
 def _characters(path, line, column):
     # type: (str, int, int) -> int
-    """How many characters the first ``column`` bytes of a line are (of UTF-8, as in code objects)."""
+    """How many characters the first ``column`` bytes (of UTF-8, as code objects count) are."""
     import linecache
 
     text = linecache.getline(path, line).encode("utf-8", "surrogatepass")

@@ -6,6 +6,10 @@ from _thread import get_ident
 
 from onsave_agent import paths
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: (module, function) of a frame that waits for a person → the debugger's name
 _WAITING = {
     ("pdb", "interaction"): "pdb",
@@ -13,7 +17,10 @@ _WAITING = {
     ("pydevd", "_do_wait_suspend"): "debugpy",
     ("pydevd", "do_wait_suspend"): "debugpy",
 }
-_DEBUGGERS = ("pdb", "bdb", "cmd", "pydevd", "_pydevd", "debugpy", "IPython", "ipdb")
+_DEBUGGERS = frozenset(
+    ["pdb", "bdb", "cmd", "pydevd", "_pydevd_bundle", "_pydev_bundle", "_pydevd_sys_monitoring",
+     "_pydevd_frame_eval", "debugpy", "IPython", "ipdb"]
+)  # fmt: skip
 
 
 def paused():
@@ -24,15 +31,14 @@ def paused():
         if thread == me:
             continue
         found = None
-        walk = frame  # type: object
+        walk = frame  # type: Any
         while walk is not None:
-            module = walk.f_globals.get("__name__") or ""  # type: ignore[attr-defined]
-            found = found or _WAITING.get((module, walk.f_code.co_name))  # type: ignore
+            module = walk.f_globals.get("__name__") or ""
+            found = found or _WAITING.get((module, walk.f_code.co_name))
             if found and module.partition(".")[0] not in _DEBUGGERS:
-                if not module.startswith("_pydevd"):
-                    path = paths.real(os.path.abspath(walk.f_code.co_filename))  # type: ignore
-                    return "%s at %s:%d" % (found, path, walk.f_lineno)  # type: ignore
-            walk = walk.f_back  # type: ignore[attr-defined]
+                path = paths.real(os.path.abspath(walk.f_code.co_filename))
+                return "%s at %s:%d" % (found, path, walk.f_lineno)
+            walk = walk.f_back
         if found:
             return found
     return None

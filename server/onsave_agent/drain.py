@@ -12,6 +12,10 @@ from time import monotonic
 from onsave_agent import agent
 from onsave_agent.receiver import POLLIN, epoll, inode_of
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _FIONREAD = 0x541B
 _TCP_INFO = 11
 _ESTABLISHED, _CLOSE_WAIT = 1, 8
@@ -28,16 +32,16 @@ _TWICE = 2
 
 
 def drain(message):
-    # type: (dict[str, object]) -> object
+    # type: (dict[str, Any]) -> object
     """Begin; returns what is to be asked until it answers "drained"."""
     begun = monotonic()
     addresses = _stop_accepting()
-    deadline = begun + float(message["timeout"])  # type: ignore[arg-type]
+    deadline = begun + float(message["timeout"])
     seen_idle = 0
     seen = {}  # type: dict[int, tuple[int, int, bool]]
 
     def answer():
-        # type: () -> dict[str, object] | None
+        # type: () -> dict[str, Any] | None
         nonlocal seen_idle
         busy = _busy(addresses, begun, seen)
         seen_idle = 0 if busy else seen_idle + 1

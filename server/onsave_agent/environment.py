@@ -10,21 +10,26 @@ import os
 
 from onsave_agent.protocol import ENVIRONMENT_KEY
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _KEY = ENVIRONMENT_KEY.encode() + b"="
 _PATH = b"PYTHONPATH="
 
+_environ = os.environ  # type: Any
 _bootstrap = b""
 _original = None  # type: str | None
 
 
 def restore(settings):
-    # type: (dict[str, object]) -> None
+    # type: (dict[str, Any]) -> None
     """Show the app its own PYTHONPATH, and leave the C environment as it is."""
     global _bootstrap, _original
     _bootstrap = os.fsencode(str(settings["bootstrap"]))
     # sitecustomize has taken our folder away; what a child was given besides is its own.
     if settings["pythonpath"] == "" and "PYTHONPATH" not in os.environ:
-        os.environ._data[b"PYTHONPATH"] = b""  # type: ignore[attr-defined]
+        _environ._data[b"PYTHONPATH"] = b""
     _original = os.environ.get("PYTHONPATH")
 
 
@@ -39,13 +44,13 @@ def install():
 
 
 def after_subprocess(module):
-    # type: (object) -> None
-    """``fork_exec`` as subprocess sees it: its sixth argument is a list of b"KEY=value", or None."""
+    # type: (Any) -> None
+    """``fork_exec`` as subprocess sees it; its sixth argument: a list of b"KEY=value", or None."""
     if hasattr(module, "_fork_exec"):  # 3.11 and newer
-        module._fork_exec = _with_list(module._fork_exec)  # type: ignore[attr-defined]
+        module._fork_exec = _with_list(module._fork_exec)
     else:
-        module._posixsubprocess = _Posixsubprocess(  # type: ignore[attr-defined]
-            module._posixsubprocess  # type: ignore[attr-defined]
+        module._posixsubprocess = _Posixsubprocess(
+            module._posixsubprocess
         )
 
 
@@ -53,8 +58,8 @@ class _Posixsubprocess:
     """What subprocess sees as the module ``_posixsubprocess`` before Python 3.11."""
 
     def __init__(self, module):
-        # type: (object) -> None
-        self.fork_exec = _with_list(module.fork_exec)  # type: ignore[attr-defined]
+        # type: (Any) -> None
+        self.fork_exec = _with_list(module.fork_exec)
 
 
 def _is_hidden():
@@ -64,22 +69,22 @@ def _is_hidden():
 
 
 def _with_list(fork_exec):
-    # type: (object) -> object
+    # type: (Any) -> Any
     def wrapper(*arguments):
-        # type: (*object) -> object
+        # type: (*Any) -> Any
         try:
             variables = arguments[5]
             if variables is None and _is_hidden():
                 variables = [
                     key + b"=" + value
-                    for key, value in os.environ._data.items()  # type: ignore[attr-defined]
+                    for key, value in _environ._data.items()
                 ]
             if variables is not None:
-                mended = _mended(variables)  # type: ignore[arg-type]
+                mended = _mended(variables)
                 arguments = arguments[:5] + (mended,) + arguments[6:]
         except Exception:
             pass
-        return fork_exec(*arguments)  # type: ignore[operator]
+        return fork_exec(*arguments)
 
     return wrapper
 
@@ -103,13 +108,13 @@ def _prefixed(value):
 
 
 def _mended_mapping(environ):
-    # type: (object) -> object
+    # type: (Any) -> Any
     """The same for a mapping of str or bytes, as os.execve and os.posix_spawn take it."""
     if environ is None:  # posix_spawn of Python 3.13: the C environment as it is
         if not _is_hidden():
             return None
         environ = os.environ
-    values = dict(environ)  # type: ignore[call-overload]
+    values = dict(environ)
     if ENVIRONMENT_KEY in values or ENVIRONMENT_KEY.encode() in values:
         key = b"PYTHONPATH" if b"PYTHONPATH" in values else "PYTHONPATH"
         value = _prefixed(os.fsencode(values.get(key, b"")))
@@ -118,36 +123,36 @@ def _mended_mapping(environ):
 
 
 def _with_mapping(original):
-    # type: (object) -> object
+    # type: (Any) -> Any
     def wrapper(path, arguments, environ, *rest, **options):
-        # type: (object, object, object, *object, **object) -> object
+        # type: (Any, Any, Any, *Any, **Any) -> Any
         try:
             environ = _mended_mapping(environ)
         except Exception:
             pass
-        return original(path, arguments, environ, *rest, **options)  # type: ignore[operator]
+        return original(path, arguments, environ, *rest, **options)
 
     _resemble(wrapper, original)
     return wrapper
 
 
 def _execv(execv, execve):
-    # type: (object, object) -> object
+    # type: (Any, Any) -> Any
     def wrapper(path, arguments):
-        # type: (object, object) -> object
+        # type: (Any, Any) -> Any
         if _is_hidden():
-            return execve(path, arguments, os.environ)  # type: ignore[operator]
-        return execv(path, arguments)  # type: ignore[operator]
+            return execve(path, arguments, os.environ)
+        return execv(path, arguments)
 
     _resemble(wrapper, execv)
     return wrapper
 
 
 def _resemble(wrapper, original):
-    # type: (object, object) -> None
+    # type: (Any, Any) -> None
     for name in ("__name__", "__qualname__", "__doc__", "__module__", "__text_signature__"):
         try:
             setattr(wrapper, name, getattr(original, name))
         except (AttributeError, TypeError):
             pass
-    wrapper.__wrapped__ = original  # type: ignore[attr-defined]
+    wrapper.__wrapped__ = original

@@ -15,6 +15,7 @@ from onsave_agent import paths, protocol, reports
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Any
 
 #: Who opens files for the sake of tracebacks, caches and tools, not of the app. First names of
 #: modules, or whole names.
@@ -39,13 +40,13 @@ _ready = False
 
 
 def install(settings):
-    # type: (dict[str, object]) -> None
+    # type: (dict[str, Any]) -> None
     """Observe ``open`` from now on, unless data files are not to count."""
     if settings["data"] is False:
         return
     opener = _Open()
     # Not _io.open: the import system's own reading goes through it.
-    builtins.open = io.open = opener  # type: ignore[assignment]
+    builtins.open = io.open = opener
 
 
 def ready():
@@ -69,7 +70,7 @@ class _Open:
     __wrapped__ = _real_open
 
     def __call__(self, *arguments, **options):
-        # type: (*object, **object) -> object
+        # type: (*Any, **Any) -> Any
         file = arguments[0] if arguments else options.get("file")
         if file.__class__ is not int:
             try:
@@ -80,10 +81,10 @@ class _Open:
             if _warns and _lacks_encoding(arguments, options):
                 # The warning is to name our caller, not us.
                 options["encoding"] = io.text_encoding(None, 2)  # type: ignore[attr-defined]
-        return _real_open(*arguments, **options)  # type: ignore[call-overload]
+        return _real_open(*arguments, **options)
 
     def __getattr__(self, name):
-        # type: (str) -> object
+        # type: (str) -> Any
         return getattr(_real_open, name)
 
     def __repr__(self):
@@ -96,13 +97,13 @@ class _Open:
 
 
 def _lacks_encoding(arguments, options):
-    # type: (tuple[object, ...], dict[str, object]) -> bool
+    # type: (tuple[Any, ...], dict[str, Any]) -> bool
     mode = arguments[1] if len(arguments) > 1 else options.get("mode", "r")
     return len(arguments) < 4 and options.get("encoding") is None and "b" not in str(mode)
 
 
 def resource_read(path):
-    # type: (object) -> None
+    # type: (Any) -> None
     """A loader reads a file that is not code: pkgutil.get_data, importlib.resources."""
     try:
         if isinstance(path, str) and not path.endswith((".py", ".pyc", ".pyw")):
@@ -112,13 +113,13 @@ def resource_read(path):
 
 
 def _opening(file, mode):
-    # type: (object, object) -> None
+    # type: (Any, Any) -> None
     """``file`` is about to be opened: digest it before the app reads it."""
-    path = os.path.abspath(os.fsdecode(file))  # type: ignore[type-var]
+    path = os.path.abspath(os.fsdecode(file))
     path = paths.real(path)
     if not paths.in_roots(path) or not paths.is_data(path) or path.endswith((".pyc", ".pyo")):
         return
-    if not _WRITING.isdisjoint(mode):  # type: ignore[arg-type]
+    if not _WRITING.isdisjoint(mode):
         reports.wrote(path)
         return
     if reports.is_written(path) or reports.is_code(path):
@@ -180,7 +181,7 @@ def _note_use(path, frame):
 
 def _chain(frame):
     # type: (FrameType | None) -> int
-    places = []
+    places = []  # type: list[tuple[Any, int]]
     while frame is not None and len(places) < _DEPTH:
         places.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back

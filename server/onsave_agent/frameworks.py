@@ -41,11 +41,11 @@ def after_werkzeug(module):
 
 def _tell_pin(main_func):
     # type: (Any) -> None
-    """Werkzeug prints its debugger's PIN in the process that its reloader starts, and only there."""
+    """Werkzeug prints its debugger's PIN only in the process that its reloader starts."""
     app = getattr(getattr(main_func, "__self__", None), "app", None)
     pin = getattr(app, "pin", None)
     if pin and getattr(app, "pin_logging", False):
-        from werkzeug._internal import _log  # type: ignore[import-not-found, unused-ignore]
+        from werkzeug._internal import _log
 
         _log("warning", " * Debugger is active!")
         _log("info", " * Debugger PIN: %s", pin)

@@ -80,7 +80,7 @@ def after_traceback(module):
 
 def install():
     # type: () -> None
-    """Watch for the end, and do what is due for modules that came before us (by .pth files, say)."""
+    """Watch for the end, and do what is due for modules that came before us (.pth files, say)."""
     sys.excepthook = sys.__excepthook__ = _ExceptHook(sys.excepthook)
     for name in AFTER:
         module = sys.modules.get(name)
@@ -89,7 +89,7 @@ def install():
 
 
 def run(name, module):
-    # type: (str, object) -> None
+    # type: (str, Any) -> None
     """Do what is due after the import of ``name``. Never raises."""
     try:
         where, function = AFTER[name]
@@ -105,7 +105,7 @@ def import_failed(error):
 
 
 def resource_read(path):
-    # type: (object) -> None
+    # type: (Any) -> None
     """A loader's get_data was called for a resource (pkgutil.get_data, importlib.resources)."""
     files = sys.modules.get("onsave_agent.files")
     if files is not None:

@@ -5,13 +5,11 @@ project's module are ours. ``path_stats`` reads the source, once, and digests it
 hands over a cached .pyc only where that cannot be stale, and else the very bytes that were
 digested; ``_cache_bytecode`` writes only what it could be trusted to read again.
 
-What the two functions look like that can stand in a traceback (``get_data``, ``exec_module``) is the
-import system's own: file name, function name and line numbers, so that Python strips their frames
-as it does its own, and where it does not, prints what it would have printed.
+The two functions that can stand in a traceback (``get_data``, ``exec_module``) look like the import
+system's own: file name, function name and line numbers, so that Python strips their frames as it
+does its own, and where it does not, prints what it would have printed.
 """
 
-import _frozen_importlib as _bootstrap
-import _frozen_importlib_external as _external
 import _imp
 import io
 import os
@@ -25,10 +23,13 @@ from onsave_agent.protocol import ABSENT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
+    from typing import Any, Callable
 
+_bootstrap = sys.modules["_frozen_importlib"]  # type: Any
+_external = sys.modules["_frozen_importlib_external"]  # type: Any
 _Loader = _external.SourceFileLoader
 _GET_CODE = _external.SourceLoader.get_code.__code__
-_real_path_stats = _Loader.path_stats
+_real_path_stats = _Loader.path_stats  # type: Callable[[Any, str], dict[str, Any]]
 _real_cache_bytecode = _Loader._cache_bytecode
 
 _real_open_code = io.open_code
@@ -91,14 +92,14 @@ def begin():
 
 
 def _in_the_place_of(original, source, names):
-    # type: (object, str, dict[str, object]) -> object
+    # type: (Any, str, dict[str, Any]) -> Any
     """The function in ``source``, on the same lines of the same file as ``original``."""
-    first = original.__code__.co_firstlineno  # type: ignore[attr-defined]
+    first = original.__code__.co_firstlineno
     padded = "\n" * (first - 2) + source
-    exec(compile(padded, original.__code__.co_filename, "exec"), names)  # type: ignore
-    function = names[original.__name__]  # type: ignore[attr-defined]
-    function.__module__ = original.__module__  # type: ignore[attr-defined]
-    function.__qualname__ = original.__qualname__  # type: ignore[attr-defined]
+    exec(compile(padded, original.__code__.co_filename, "exec"), names)
+    function = names[original.__name__]
+    function.__module__ = original.__module__
+    function.__qualname__ = original.__qualname__
     function.__doc__ = original.__doc__
     return function
 
@@ -124,23 +125,23 @@ def _report_script():
 
 
 def _path_stats(self, path):
-    # type: (object, str) -> dict[str, object]
+    # type: (Any, str) -> dict[str, Any]
     """Return the metadata for the path."""
     frame = sys._getframe(1)
     if frame.f_code is not _GET_CODE:
-        return _real_path_stats(self, path)  # type: ignore[no-any-return]
+        return _real_path_stats(self, path)
     _reading.pop(get_ident(), None)
     try:
         real = paths.real(path)
         caller = frame.f_back
-        kind, name = "module", self.name  # type: ignore[attr-defined]
+        kind, name = "module", self.name
         if caller is not None and caller.f_globals.get("__name__") == "runpy":
             kind, name = "main", "__main__"
             ran.main_is_next()
         if paths.is_library(real):
             reports.loaded(real, None, kind, name, reports.place(caller))
             modules.came_by_import(name)
-            return _real_path_stats(self, path)  # type: ignore[no-any-return]
+            return _real_path_stats(self, path)
         read = time()
         data, status = reports.read(path)
         reports.loaded(real, reports.digest(data), kind, name, reports.place(caller))
@@ -150,11 +151,11 @@ def _path_stats(self, path):
     except OSError:
         raise
     except Exception:
-        return _real_path_stats(self, path)  # type: ignore[no-any-return]
+        return _real_path_stats(self, path)
 
 
 def _data(self, path):
-    # type: (object, str) -> bytes | None
+    # type: (Any, str) -> bytes | None
     """What get_data is to return where it is called by get_code for a project's module."""
     if sys._getframe(2).f_code is not _GET_CODE:
         hooks.resource_read(path)
@@ -186,17 +187,17 @@ def is_trusted(cached, written, mtime):
 
 
 def _cache_bytecode(self, source_path, bytecode_path, data):
-    # type: (object, str, str, bytes) -> object
+    # type: (Any, str, str, bytes) -> Any
     reading = _reading.get(get_ident())
     if reading is not None and reading[0] == source_path:
-        _source, _data_, mtime, read = reading
+        _source, _bytes, mtime, read = reading
         if not int.from_bytes(data[4:8], "little") & 1 and not int(read) > int(mtime) + 1:
             return None  # It could not be trusted: the next run writes it.
     return _real_cache_bytecode(self, source_path, bytecode_path, data)
 
 
 def _open_code(path):
-    # type: (str) -> object
+    # type: (str) -> Any
     """io.open_code: how runpy.run_path and pdb read the script that they are to run."""
     try:
         if isinstance(path, str) and sys._getframe(1).f_globals.get("__name__") in _RUNNERS:
@@ -212,7 +213,7 @@ def _open_code(path):
 
 
 def _entered(loader, code):
-    # type: (object, CodeType) -> None
+    # type: (Any, CodeType) -> None
     is_project = _reading.pop(get_ident(), None) is not None
     try:
         if is_project:
@@ -225,19 +226,19 @@ def _entered(loader, code):
 
 
 def _failed(loader, error):
-    # type: (object, BaseException) -> None
+    # type: (Any, BaseException) -> None
     _reading.pop(get_ident(), None)
     try:
-        ran.left(loader.path)  # type: ignore[attr-defined]
-        if isinstance(error, Exception) and not paths.is_library(paths.real(loader.path)):  # type: ignore
+        ran.left(loader.path)
+        if isinstance(error, Exception) and not paths.is_library(paths.real(loader.path)):
             hooks.import_failed(error)
     except Exception:
         pass
 
 
 def _executed(loader, module):
-    # type: (object, object) -> None
-    ran.left(loader.path)  # type: ignore[attr-defined]
-    name = module.__name__  # type: ignore[attr-defined]
+    # type: (Any, Any) -> None
+    ran.left(loader.path)
+    name = module.__name__
     if name in hooks.AFTER:
         hooks.run(name, module)

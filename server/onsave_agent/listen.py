@@ -5,10 +5,9 @@ takes over that one's sockets, which the session holds, and waits in ``listen`` 
 gone: a run that fails before it could serve never costs the old one.
 """
 
+import _socket
 import os
 import sys
-
-import _socket
 
 from onsave_agent import agent, files, modules, ran, reports
 
@@ -16,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from socket import socket
     from types import FrameType
-    from typing import Callable
+    from typing import Any, Callable
 
 #: How long the session may take to say whether it holds a socket for an address, in seconds.
 _PATIENCE = 10.0
@@ -26,7 +25,7 @@ _TOOLS = frozenset(
 )
 
 #: inode of a bound socket → the address as the app asked for it
-_requested = {}  # type: dict[int, object]
+_requested = {}  # type: dict[int, Any]
 #: inodes of the sockets that came from the session
 _taken = set()  # type: set[int]
 #: (process, inode) of what was told
@@ -42,15 +41,15 @@ def leave_alone(path):
 
 
 def after_socket(module):
-    # type: (object) -> None
+    # type: (Any) -> None
     """``socket`` was imported (or a second copy of it: eventlet makes one)."""
-    _wrap(module.socket)  # type: ignore[attr-defined]
+    _wrap(module.socket)
 
 
 def after_gevent(module):
-    # type: (object) -> None
+    # type: (Any) -> None
     """gevent's sockets hand everything to instances of a class of their own."""
-    _wrap(module.socket._gevent_sock_class)  # type: ignore[attr-defined]
+    _wrap(module.socket._gevent_sock_class)
 
 
 def _wrap(kind):
@@ -60,9 +59,9 @@ def _wrap(kind):
         return  # Derived from a class that is wrapped already.
 
     def bind(self, address, /):
-        # type: (socket, object) -> None
+        # type: (socket, Any) -> None
         if _is_tool(sys._getframe(1)) or not _take_over(self, address):
-            real_bind(self, address)  # type: ignore[arg-type]
+            real_bind(self, address)
             _remember(self, address)
 
     def listen(self, *backlog):
@@ -71,10 +70,11 @@ def _wrap(kind):
         if not _is_tool(sys._getframe(1)):
             _listens(self, sys._getframe(1).f_globals.get("__name__") == "gunicorn.sock")
 
-    for function, original in ((bind, real_bind), (listen, real_listen)):
+    wrappers = [(bind, real_bind), (listen, real_listen)]  # type: list[Any]
+    for function, original in wrappers:
         function.__doc__ = original.__doc__
         function.__qualname__ = "socket." + function.__name__
-        function.__wrapped__ = original  # type: ignore[attr-defined]
+        function.__wrapped__ = original
         setattr(kind, function.__name__, function)
 
 
@@ -85,7 +85,7 @@ def _is_tool(frame):
 
 
 def _take_over(sock, address):
-    # type: (socket, object) -> bool
+    # type: (socket, Any) -> bool
     """Whether a socket of the session's stands in the place of ``sock`` now."""
     channel = agent.channel
     try:
@@ -97,7 +97,7 @@ def _take_over(sock, address):
         reply = channel.ask(dict(question, type="bind"), _PATIENCE)
         if reply is None or "descriptor" not in reply:
             return False
-        held = int(reply["descriptor"])  # type: ignore[call-overload]
+        held = int(reply["descriptor"])
         number = sock.fileno()
         try:
             os.dup2(held, number, inheritable=os.get_inheritable(number))
@@ -112,7 +112,7 @@ def _take_over(sock, address):
 
 
 def _remember(sock, address):
-    # type: (socket, object) -> None
+    # type: (socket, Any) -> None
     try:
         question = _describe(sock, address)
         if question is not None:
@@ -122,17 +122,17 @@ def _remember(sock, address):
 
 
 def _describe(sock, address):
-    # type: (socket, object) -> dict[str, object] | None
+    # type: (socket, Any) -> dict[str, Any] | None
     """The fields of "bind"; None for sockets that we leave alone."""
     family = int(sock.family)
     if int(sock.type) & 0xF != _socket.SOCK_STREAM:
         return None
-    where = None  # type: object
+    where = None  # type: Any
     if family in (_socket.AF_INET, _socket.AF_INET6):
-        host, port = address[:2]  # type: ignore[index]
+        host, port = address[:2]
         where = [os.fsdecode(host), int(port)]
     elif family == _socket.AF_UNIX:
-        path = os.fsdecode(address)  # type: ignore[arg-type]
+        path = os.fsdecode(address)
         where = path if path[:1] in ("", "\0") else os.path.abspath(path)
         if where in _left_alone:
             return None
@@ -174,7 +174,8 @@ def serves(socks, blocking, alive=None):
             # What this process did not bind itself, it has from one that did.
             if inode in _taken or inode not in _requested:
                 _reconcile()
-                address = _describe(sock, sock.getsockname())["address"]  # type: ignore[index]
+                description = _describe(sock, sock.getsockname()) or {}
+                address = description.get("address")
                 channel.ask({"type": "waiting", "address": address}, alive=alive)
                 break
     try:

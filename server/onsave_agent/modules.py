@@ -1,4 +1,4 @@
-"""What stands in ``sys.modules`` but did not come through the source loader, and what was not found.
+"""What is in ``sys.modules`` but did not come through the source loader; what was not found.
 
 Extension modules, zip archives, sourceless files, ``__main__`` and ``__mp_main__``, modules that
 were entered by hand.
@@ -9,6 +9,10 @@ import sys
 
 from onsave_agent import paths, reports
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _EXTENSION = (".so", ".pyd", ".dll", ".dylib")
 _BYTECODE = (".pyc", ".pyo")
 #: More than this many failed searches are not reported: no honest program has them.
@@ -18,7 +22,7 @@ _seen = {}  # type: dict[str, int]
 #: Those that have no file, or not yet: ``__main__`` gets its own after we began.
 _without = set()  # type: set[str]
 _missing = set()  # type: set[tuple[str, str]]
-_namespace = type(sys).__dict__["__dict__"].__get__
+_namespace = vars(type(sys))["__dict__"].__get__
 
 
 def restart():
@@ -70,7 +74,7 @@ def came_by_import(name):
 
 
 def _look_at(name, module):
-    # type: (str, object) -> None
+    # type: (str, Any) -> None
     if name.startswith("onsave_agent"):
         _seen[name] = id(module)
         return
@@ -130,12 +134,12 @@ class LookedForInVain:
     """
 
     def find_spec(self, name, path=None, target=None, importer=None):
-        # type: (str, object, object, str | None) -> None
+        # type: (str, Any, Any, str | None) -> None
         """importer: where it was looked for, "path:line", "" where that is not known."""
         try:
             last = name.rpartition(".")[2]
             entries = sys.path if path is None else path
-            for entry in entries:  # type: ignore[attr-defined]
+            for entry in entries:
                 if not isinstance(entry, str) or (entry, last) in _missing:
                     continue
                 if len(_missing) >= _MOST_MISSING:

@@ -3,6 +3,10 @@
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: Folders whose files are nobody's source or data.
 _SKIPPED = frozenset(
     [".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", "site-packages",
@@ -11,20 +15,20 @@ _SKIPPED = frozenset(
 
 _roots = ()  # type: tuple[str, ...]
 _patterns = ()  # type: tuple[str, ...]
-_data = True  # type: object
+_data = True  # type: Any
 _edited = frozenset()  # type: frozenset[str]
 _library = ()  # type: tuple[str, ...]
 _folders = {}  # type: dict[str, str]
 
 
 def configure(settings):
-    # type: (dict[str, object]) -> None
+    # type: (dict[str, Any]) -> None
     """Take over what the session says; see AGENT_ENVIRONMENT."""
     global _roots, _patterns, _data, _edited, _library
-    _roots = tuple(os.path.realpath(str(root)) + "/" for root in settings["roots"])  # type: ignore
-    _patterns = tuple(settings["ignore"])  # type: ignore[arg-type]
+    _roots = tuple(os.path.realpath(str(root)) + "/" for root in settings["roots"])
+    _patterns = tuple(settings["ignore"])
     _data = settings["data"]
-    _edited = frozenset(settings["edited"])  # type: ignore[arg-type]
+    _edited = frozenset(settings["edited"])
     standard = os.path.dirname(os.__file__)
     ours = os.path.dirname(os.path.abspath(__file__))
     _library = (standard + "/", os.path.realpath(standard) + "/", ours + "/")
@@ -87,7 +91,7 @@ def is_data(path):
             return False
     if is_ignored(path):
         return False
-    return _data is True or _matches(path, tuple(_data))  # type: ignore[arg-type]
+    return _data is True or _matches(path, tuple(_data))
 
 
 def in_roots(path):

@@ -1,4 +1,4 @@
-"""What the session, the agents and the clients say to each other: the only module both sides import.
+"""What session, agents and clients say to each other: the only module that both sides import.
 
 One JSON object a line over the session's control socket. The first line of a peer is its
 ``hello``; its ``role`` says which messages it may send from then on. A line that is too long, is
@@ -8,6 +8,10 @@ an ``error`` and hangs up, the agent drops it; neither ever dies of one.
 The agent imports this before anything of the app, so it pulls in next to nothing: ``_json`` is the
 C half of :mod:`json` and costs 0.2 ms where the package costs 2 to 6.
 """
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 VERSION = 1
 
@@ -258,13 +262,13 @@ SERVER_MESSAGES = {
 
 
 def encode(message):
-    # type: (dict) -> bytes
+    # type: (dict[str, Any]) -> bytes
     """One message as a line of bytes, newline included. Raises TypeError for what JSON lacks."""
     return _encode(message).encode("ascii") + b"\n"
 
 
 def decode(line, messages):
-    # type: (bytes, dict) -> dict
+    # type: (bytes, dict[str, Any]) -> dict[str, Any]
     """The message in ``line``, checked against one of the tables above.
 
     Raises ProtocolError, and nothing else, whatever the bytes are.
@@ -292,7 +296,7 @@ def decode(line, messages):
 
 
 def decode_environment(text):
-    # type: (str) -> dict
+    # type: (str) -> dict[str, Any]
     """The value of ONSAVE_AGENT, checked against AGENT_ENVIRONMENT. Raises ProtocolError."""
     return decode(b'{"type":"agent",' + text.encode("utf-8").lstrip()[1:], _ENVIRONMENT)
 
@@ -323,8 +327,8 @@ try:
         object_pairs_hook = None
         parse_float = float
         parse_int = int
-        parse_constant = None
-        memo: dict = {}
+        parse_constant = None  # type: Any
+        memo = {}  # type: dict[str, str]  # noqa: RUF012
         array_hook = None
 
     def _refuse(value):
@@ -335,12 +339,12 @@ try:
         # type: (str) -> object
         raise ValueError("%s is not JSON" % name)
 
-    _Strict.parse_constant = staticmethod(_no_constant)  # type: ignore[assignment]
-    _scan = _make_scanner(_Strict)
+    _Strict.parse_constant = staticmethod(_no_constant)
+    _scan = _make_scanner(_Strict)  # type: ignore[arg-type]
     _chunks = _make_encoder(None, _refuse, _quote, None, ":", ",", False, False, True)
 
     def _encode(message):
-        # type: (dict) -> str
+        # type: (dict[str, Any]) -> str
         return "".join(_chunks(message, 0))
 
     def _decode(text):
@@ -357,7 +361,7 @@ except Exception:
     import json as _json
 
     def _encode(message):
-        # type: (dict) -> str
+        # type: (dict[str, Any]) -> str
         return _json.dumps(message, separators=(",", ":"))
 
     def _decode(text):

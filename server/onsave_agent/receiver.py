@@ -1,16 +1,17 @@
 """The one thread that we have: it receives, answers, and is the process's lifeline.
 
-All signals are blocked in it, as they are the app's. It is gone during every fork: Python 3.12 warns
-when a process with threads forks, and what it is in the midst of must not be copied.
+All signals are blocked in it, as they are the app's. It is gone during every fork: Python 3.12
+warns when a process with threads forks, and what it is in the midst of must not be copied.
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import _socket
 import os
 import sys
 from _thread import allocate_lock, get_ident, get_native_id, start_new_thread
 from os import close, read, write
-from select import POLLIN, POLLOUT, poll
+from select import POLLIN as POLLIN
+from select import POLLOUT, poll
 from select import epoll as epoll  # taken here, as gevent deletes it, for drain
 from time import monotonic, sleep
 

@@ -6,8 +6,8 @@ session asks.
 """
 
 import os
-from _collections import deque
-from _io import FileIO
+from _collections import deque  # type: ignore[import-not-found]
+from _io import FileIO as FileIO
 from os import close
 from os import open as open_file
 from os import read as read_file
@@ -15,11 +15,12 @@ from stat import S_ISREG
 from time import time
 
 from onsave_agent import paths, protocol
-from onsave_agent.protocol import digest
+from onsave_agent.protocol import digest as digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Any
 
 _STARTED = time()
 _IMPORTLIB = (os.sep + os.path.join("importlib", "__init__.py"), os.sep + "pkgutil.py")
@@ -27,18 +28,18 @@ _IMPORTLIB = (os.sep + os.path.join("importlib", "__init__.py"), os.sep + "pkgut
 #: More are sent at once; also how many stand in one message, far below 256 KB.
 _MANY = 400
 
-_pending = deque()  # type: deque[list[object]]
-_known = {}  # type: dict[str, tuple[object, str]]
+_pending = deque()  # type: deque[list[Any]]
+_known = {}  # type: dict[str, tuple[Any, str]]
 _reread = set()  # type: set[str]
 _wrote = set()  # type: set[str]
-_channel = None  # type: object
+_channel = None  # type: Any
 
 #: A project file waits to be told: do so before its code runs.
 urgent = False
 
 
 def begin(channel):
-    # type: (object) -> None
+    # type: (Any) -> None
     global _channel
     _channel = channel
 
@@ -49,7 +50,7 @@ def restart():
     global _STARTED, urgent
     _STARTED, urgent = time(), False
     for told in (_pending, _known, _reread, _wrote):
-        told.clear()  # type: ignore[attr-defined]
+        told.clear()
 
 
 def known(path):
@@ -124,7 +125,7 @@ def digest_of_file(path):
 
 
 def digest_of(path):
-    # type: (str) -> object
+    # type: (str) -> Any
     """What was reported of ``path``: its digest, None where it is not known."""
     return _known.get(path, (None, ""))[0]
 
@@ -171,7 +172,7 @@ def reread(path):
     if path not in _reread:
         _reread.add(path)
         flush()
-        _channel.send({"type": "reread", "paths": [path]})  # type: ignore[attr-defined]
+        _channel.send({"type": "reread", "paths": [path]})
 
 
 def wrote(path):
@@ -180,7 +181,7 @@ def wrote(path):
     if path not in _wrote:
         _wrote.add(path)
         flush()
-        _channel.send({"type": "wrote", "paths": [path]})  # type: ignore[attr-defined]
+        _channel.send({"type": "wrote", "paths": [path]})
 
 
 def is_written(path):
@@ -194,7 +195,7 @@ def flush():
     global urgent
     urgent = False
     while _pending:
-        batch = []
+        batch = []  # type: list[list[Any]]
         try:
             # One at a time: another thread, or a signal handler, may do the same.
             while len(batch) < _MANY:
@@ -202,7 +203,7 @@ def flush():
         except IndexError:
             pass
         if batch:
-            _channel.send({"type": "loaded", "files": batch})  # type: ignore[attr-defined]
+            _channel.send({"type": "loaded", "files": batch})
 
 
 def forked():

@@ -80,7 +80,8 @@ def _bound(address, options):
     except OSError as error:
         sock.close()
         # The words of uvloop and asyncio, which people know and programs look for.
-        text = "error while attempting to bind on address %r: %s" % (where, error.strerror.lower())
+        reason = str(error.strerror).lower()
+        text = "error while attempting to bind on address %r: %s" % (where, reason)
         raise OSError(error.errno, text) from None
     except BaseException:
         sock.close()

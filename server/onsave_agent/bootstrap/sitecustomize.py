@@ -58,4 +58,4 @@ except Exception:
 
 # The app's own sitecustomize, or the very ImportError that `site` would see without us.
 sys.modules.pop("sitecustomize", None)
-import sitecustomize  # noqa: E402, F401
+import sitecustomize  # noqa: E402
