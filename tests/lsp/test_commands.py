@@ -121,6 +121,16 @@ async def test_bad_arguments(open_client: OpenClient, arguments: Any, match: str
         await client.execute(START, arguments)
 
 
+async def test_a_name_that_is_taken(open_client: OpenClient, fake: Fake, tmp_path: Path) -> None:
+    fake("shop")  # in tmp_path
+    client = await open_client(options={"onsave": {"runInTerminal": True}})
+    await client.knows("shop")
+    with pytest.raises(JsonRpcException, match="shop runs already; restart or stop it"):
+        await client.execute(START, {"name": "shop", "cwd": str(tmp_path)})
+    await client.execute(START, {"name": "shop", "cwd": "/"})
+    assert [asked["name"] for asked in client.of("onsave/runInTerminal")] == ["shop-2"]
+
+
 async def test_nothing_is_started_unasked(
     open_client: OpenClient, tmp_path: Path, mark: str
 ) -> None:

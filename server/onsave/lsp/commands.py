@@ -55,14 +55,14 @@ async def start(server: OnsaveServer, arguments: Mapping[str, Any]) -> None:
     """Start a session: in a terminal of the editor's if it can open one, else headless."""
     command = _words(arguments.get("command"))
     cwd = _folder(server, arguments)
-    name = arguments.get("name")
+    name = _free_name(server, arguments.get("name"), cwd)
     options = [str(option) for option in arguments.get("options") or ()]
     argv = [*own_command(), "run", *options]
     if name is not None:
-        argv += ["--name", str(name)]
+        argv += ["--name", name]
     if command:
         argv += ["--", *command]
-    title = str(name or Path(cwd).name)
+    title = name or Path(cwd).name
     if server.can.run_in_terminal:
         params = ext.RunInTerminal(name=title, cwd=cwd, argv=argv, env={})
         await server.protocol.send_request_async(ext.RUN_IN_TERMINAL, params)
@@ -144,6 +144,21 @@ def _words(command: object) -> list[str]:
     if not all(isinstance(word, str) for word in words):
         raise ControlError(f"the command is to be a list of strings, not {command!r:.100}")
     return words
+
+
+def _free_name(server: OnsaveServer, name: object, cwd: str) -> str | None:
+    """The name to start under: another one where a session elsewhere has it already."""
+    if name is None:
+        return None
+    wanted = free = str(name)
+    taken = {link.name: link for link in server.links}
+    if wanted in taken and Path(cwd).is_relative_to(taken[wanted].entry.root):
+        raise ControlError(f"{wanted} runs already; restart or stop it")
+    number = 1
+    while free in taken:
+        number += 1
+        free = f"{wanted}-{number}"
+    return free
 
 
 def _folder(server: OnsaveServer, arguments: Mapping[str, Any]) -> str:

@@ -89,7 +89,12 @@ class OnsaveServer(LanguageServer):
     @property
     def root(self) -> str:
         """The first workspace folder, else where the server was started."""
-        return self.folders[0] if self.folders else str(Path.cwd())
+        if self.folders:
+            return self.folders[0]
+        try:
+            return str(Path.cwd())
+        except OSError:  # it was deleted
+            return "/"
 
     @property
     def folders(self) -> list[str]:
