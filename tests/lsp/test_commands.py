@@ -305,3 +305,21 @@ async def test_no_lenses_where_there_is_nothing_to_run(
     os.mkfifo(tmp_path / "pipe.py")
     assert await client.lenses(tmp_path / "pipe.py") == []
     assert await client.lenses(tmp_path / "gone.py") == []
+
+
+async def test_several_workspace_folders(open_client: OpenClient, tmp_path: Path) -> None:
+    outer, inner, other = tmp_path / "outer", tmp_path / "outer" / "inner", tmp_path / "other"
+    inner.mkdir(parents=True)
+    other.mkdir()
+    (inner / "tool.py").write_text("if __name__ == '__main__': ...\n")
+    client = await open_client(
+        folders=[outer, other, inner], options={"onsave": {"runInTerminal": True}}
+    )
+    (lens,) = await client.lenses(inner / "tool.py")
+    assert lens.command is not None
+    (arguments,) = lens.command.arguments or ()
+    assert (arguments["command"][1], arguments["cwd"]) == ("tool.py", str(inner))
+    await client.execute(START, {"folder": other.as_uri()})
+    await client.execute(START)
+    cwds = [(each["name"], each["cwd"]) for each in client.of("onsave/runInTerminal")]
+    assert cwds == [("other", str(other)), ("outer", str(outer))]

@@ -59,6 +59,18 @@ async def test_the_watcher_may_be_quicker_than_the_save(
     assert await told(client, session, tmp_path / "end") == []
 
 
+async def test_an_automatic_save_that_never_came(
+    open_client: OpenClient, fake: Fake, file: Path
+) -> None:
+    """What changed the file was something else, and counts."""
+    session = fake()
+    client = await open_client()
+    await client.knows("shop")
+    client.will_save(file, Reason.AfterDelay)
+    client.changed(file)
+    await session.until_saved(file)
+
+
 async def test_what_somebody_else_wrote_after_an_automatic_save_counts(
     open_client: OpenClient, fake: Fake, file: Path, tmp_path: Path
 ) -> None:

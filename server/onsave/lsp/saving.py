@@ -26,6 +26,7 @@ class Saving:
     def __init__(self) -> None:
         self.habit = "manual"
         self._coming: set[str] = set()  # an automatic save was announced and has not come yet
+        self._early: set[str] = set()  # of those: reported by the file watcher meanwhile
         # What automatic saves left on disk, by content rather than by time: the editor's file
         # watcher reports it again, at once or a second later.
         self._passed_over: dict[str, str] = {}
@@ -38,6 +39,7 @@ class Saving:
 
     def did_save(self, path: str) -> bool:
         """Whether this save counts."""
+        self._early.discard(path)
         if self.habit == "never":
             return False
         if path in self._coming:
@@ -55,9 +57,21 @@ class Saving:
             return list(paths)
         return [path for path in paths if self._counts(path)]
 
+    @property
+    def undecided(self) -> bool:
+        """Whether the file watcher has reported files whose announced saves have not come yet."""
+        return bool(self._early)
+
+    def never_came(self) -> list[str]:
+        """Those whose saves have not come after all (the disk was full, somebody else wrote the
+        file): their change counts. To be asked a moment after they were reported."""
+        late, self._early = self._early, set()
+        self._coming -= late
+        return sorted(late)
+
     def _counts(self, path: str) -> bool:
-        if path in self._coming:  # the watcher was quicker than didSave
-            self._passed_over[path] = _digest(path)
+        if path in self._coming:  # the watcher may be quicker than didSave: see never_came
+            self._early.add(path)
             return False
         known = self._passed_over.get(path)
         if known is None:

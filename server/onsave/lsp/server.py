@@ -39,6 +39,9 @@ WATCHED = (
     "**/.env*",
 )
 
+#: An automatic save that was announced so long ago has failed.
+SAVE_SECONDS = 2.0
+
 #: Editors kill a server that takes longer than some two seconds to go.
 STOP_SECONDS = 1.5
 
@@ -280,6 +283,10 @@ def _register(server: OnsaveServer) -> None:
     @feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def did_change_watched_files(ls: OnsaveServer, params: Any) -> None:
         ls.saved(ls.saving.watched(from_proto.watched(params)), "watched")
+        if ls.saving.undecided:
+            asyncio.get_running_loop().call_later(
+                SAVE_SECONDS, lambda: ls.saved(ls.saving.never_came(), "watched")
+            )
 
     @feature(types.WORKSPACE_DID_CREATE_FILES, every_file)
     def did_create_files(ls: OnsaveServer, params: types.CreateFilesParams) -> None:
