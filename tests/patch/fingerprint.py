@@ -54,7 +54,7 @@ def _thing(value, seen, path, module):
         return "…"
     path = path | {id(value)}
     # Within one process an object is always printed alike but for where cycles are cut.
-    if isinstance(value, types.ModuleType):
+    if issubclass(kind, types.ModuleType):
         return "module " + value.__name__
     if kind is types.FunctionType:
         if not _ours(value.__code__.co_filename, module):
@@ -69,7 +69,7 @@ def _thing(value, seen, path, module):
             [_cell(c, seen, path, module) for c in value.__closure__ or ()],
             _namespace(value.__dict__, seen, path, module),
         ]  # fmt: skip
-    if isinstance(value, type):
+    if issubclass(kind, type):
         if value.__module__ != module:
             return "class %s.%s" % (value.__module__, value.__qualname__)
         return [
@@ -77,15 +77,15 @@ def _thing(value, seen, path, module):
             [base.__module__ + "." + base.__qualname__ for base in value.__mro__],
             _namespace(vars(value), seen, path, module),
         ]  # fmt: skip
-    if isinstance(value, (staticmethod, classmethod, types.MethodType)):
+    if issubclass(kind, (staticmethod, classmethod, types.MethodType)):
         return [kind.__name__, _thing(value.__func__, seen, path, module)]
-    if isinstance(value, property):
+    if issubclass(kind, property):
         return ["property"] + [
             _thing(f, seen, path, module) for f in (value.fget, value.fset, value.fdel)
         ]
-    if isinstance(value, functools.cached_property):
+    if issubclass(kind, functools.cached_property):
         return ["cached_property", _thing(value.func, seen, path, module)]
-    if isinstance(value, functools.partial):
+    if issubclass(kind, functools.partial):
         parts = [value.func, value.args, value.keywords]
         return ["partial"] + [_thing(part, seen, path, module) for part in parts]
     if kind is functools._lru_cache_wrapper:
@@ -97,12 +97,16 @@ def _thing(value, seen, path, module):
         if kind in (set, frozenset):
             items.sort(key=repr)
         return [kind.__name__] + [_thing(item, seen, path, module) for item in items]
-    if isinstance(value, dict):
+    if issubclass(kind, dict):
         return [kind.__name__, [
             [_thing(k, seen, path, module), _thing(v, seen, path, module)] for k, v in value.items()
         ]]  # fmt: skip
-    state = getattr(value, "__dict__", None)
-    if kind.__module__ == module and isinstance(state, dict):
+    # Not getattr: a proxy would ask for what is not there.
+    try:
+        state = object.__getattribute__(value, "__dict__") if kind.__module__ == module else None
+    except AttributeError:
+        state = None
+    if state is not None:
         return ["instance of " + kind.__qualname__, _namespace(state, seen, path, module)]
     return "%s.%s" % (kind.__module__, kind.__qualname__)
 
