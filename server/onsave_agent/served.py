@@ -54,6 +54,7 @@ class Served:
         self._installed = []  # type: list[str]
         self._read_in_c = read_in_c()
         self._functions = {}  # type: dict[str, dict[str, object]]
+        self._values = {}  # type: dict[str, dict[str, object]]
         self._told = False
 
     def install(self, installed):
@@ -108,6 +109,7 @@ class Served:
         self._given[name] = entry.module
         if entry.report is not None:
             reports.loaded(*entry.report)  # type: ignore[arg-type]
+        self._values[name] = warm.values(entry.module)
         if name in warm.REPLACED:
             self._functions[name] = warm.callables(vars(entry.module))
         for need in entry.needs:
@@ -121,6 +123,8 @@ class Served:
         for where, key, _old, new in entry.replaced:
             if where in self._given or where in sys.modules:
                 setattr(self._given.get(where, sys.modules.get(where)), key, new)
+                if where in self._values:
+                    self._values[where][key] = new
                 if where in self._functions:
                     self._functions[where][key] = new
         if name == "logging":
@@ -203,6 +207,13 @@ class Served:
     def _is_good(self, entry):
         # type: (warm.Entry) -> bool
         """Whether everything that ``entry`` depended on is the same; else ``_reason`` says what."""
+        for need in entry.needs:
+            if need in self._values:
+                namespace = getattr(self._given[need], "__dict__", {})
+                for key, value in self._values[need].items():
+                    if namespace.get(key) is not value:
+                        self._reason = "it may have taken over %s.%s as it was" % (need, key)
+                        return False
         for key, value in entry.reads.items():
             if warm.variable(key) != value:
                 self._reason = "it reads %s, which the app sets as it starts" % key

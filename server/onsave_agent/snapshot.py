@@ -16,7 +16,7 @@ import select
 import sys
 
 from onsave_agent import lifeline, modules, paths, protocol, reports, served, warm
-from onsave_agent.client import _moved_high
+from onsave_agent.receiver import moved_high
 from onsave_agent.paths import command_line
 
 _store = {}  # type: dict[str, warm.Entry]
@@ -44,7 +44,7 @@ class _Connection:
         # type: (dict[str, object]) -> None
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         connection.connect(str(settings["socket"]))
-        high = _moved_high(connection.fileno())
+        high = moved_high(connection.fileno())
         if high != connection.fileno():
             connection.detach()
             connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fileno=high)
@@ -139,19 +139,14 @@ def _unsuitable():
         return "the interpreter prints what it imports"
     if sys.flags.interactive:
         return "the interpreter is interactive"
-    own = [name for name, path in _files(sys.modules.items()) if not paths.is_library(path)]
-    own = [name for name in own if not name.startswith("onsave_agent") and name != "__main__"]
+    own = [name for name, path in warm.files_of(sys.modules) if not paths.is_library(path)]
+    own = [name for name in own if _is_apps(name) and name != "__main__"]
     return "%s runs before the app does" % own[0] if own else None
 
 
-def _files(items):
-    # type: (object) -> list[tuple[str, str]]
-    found = []
-    for name, module in list(items):  # type: ignore[call-overload]
-        path = getattr(module, "__dict__", {}).get("__file__")
-        if isinstance(path, str):
-            found.append((name, paths.real(os.path.abspath(path))))
-    return found
+def _is_apps(name):
+    # type: (str) -> bool
+    return not name.startswith("onsave_agent") and name != "sitecustomize"
 
 
 def _try(connection, message):
@@ -181,16 +176,19 @@ def _warm(connection, message):
     except BaseException as raised:
         error = "%s can't be imported ahead: %s: %s" % (name, type(raised).__name__, raised)
     recorder.end()
+    files = warm.files_of(recorder.entries)
     _store = recorder.hide()
     more = [name for name in message["without"] if name in _store]  # type: ignore[attr-defined]
     if more and error is None:
         error = "%s was imported ahead, which was not to be" % more[0]
-    opened = _files((name, entry.module) for name, entry in _store.items())
+    own = [name for name, path in files if not paths.is_library(path) and _is_apps(name)]
+    if own and error is None:
+        error = "%s was imported ahead, which is no library" % own[0]
     return {
         "type": "warmed",
         "modules": len(_store),
         # Folders as well: what is installed now may be found before what was found then.
-        "files": [path for _name, path in opened]
+        "files": [path for _name, path in files]
         + [os.path.realpath(sys.executable)]
         + [folder for folder in map(os.path.abspath, sys.path) if paths.is_library(folder + "/")],
         "refused": error,

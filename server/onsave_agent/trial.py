@@ -6,9 +6,11 @@ opens a socket, starts a thread or a process, writes, logs, reads the app's own 
 process, or fails, is left to the app, with the reason, and so is whoever needs it.
 """
 
+import _locale
 import _signal
 import os
 import sys
+import time
 
 from onsave_agent import paths, warm
 
@@ -54,6 +56,13 @@ _NEVER = {
     "gevent.monkey": "is there to patch others",
     "eventlet.patcher": "is there to patch others",
 }
+#: What depends on the time zone, in ``time``.
+_LOCAL = frozenset(
+    ["timezone", "altzone", "daylight", "tzname", "localtime", "mktime", "strftime", "ctime",
+     "asctime", "tzset"]
+)  # fmt: skip
+_getcwd = os.getcwd
+_setlocale = _locale.setlocale
 _WRITING = os.O_WRONLY | os.O_RDWR
 _IGNORED = ("/proc/", "/sys/", "/dev/")
 
@@ -78,7 +87,7 @@ class Trial:
         """Import ``names``; return the fields of "tried"."""
         os.nice(10)  # It is in no hurry, and the app may be.
         self._capture_output()
-        self._watch_randomness()
+        self._watch_functions()
         self._state = self._take_state()
         there = set(sys.modules)
         sys.addaudithook(self._audit)
@@ -118,6 +127,9 @@ class Trial:
         """Those with a reason, and all that need one of those."""
         entries = self.recorder.entries
         reasons = dict(self.reasons)
+        for name, path in warm.files_of(entries):
+            if not paths.is_library(path):
+                reasons.setdefault(name, "is no library")
         for entry in entries.values():
             if "*" in entry.reads:
                 reasons.setdefault(entry.name, "reads the whole environment")
@@ -144,6 +156,14 @@ class Trial:
         # type: (str, tuple[object, ...]) -> None
         if not self._active:
             return
+        self._active = False
+        try:
+            self._judge(event, arguments)
+        finally:
+            self._active = True
+
+    def _judge(self, event, arguments):
+        # type: (str, tuple[object, ...]) -> None
         deed = _DEEDS.get(event)
         if deed is not None:
             if event == "os.putenv" and arguments[0] == b"ONSAVE_AGENT":
@@ -154,7 +174,7 @@ class Trial:
         elif event == "open":
             self._opens(arguments[0], arguments[1], arguments[2])
         elif event in ("os.listdir", "os.scandir"):
-            frame = sys._getframe(1)
+            frame = sys._getframe(2)
             if not warm.passes_by(frame) and not warm.asks_what_is_installed(frame):
                 self._looks_at(arguments[0], "looks into")
 
@@ -198,33 +218,42 @@ class Trial:
         os.dup2(self._output, 1)
         os.dup2(self._output, 2)
 
-    def _watch_randomness(self):
+    def _watch_functions(self):
         # type: () -> None
+        """Of these there is no audit event. What they tell, the app may change as it starts."""
+        for name in ("getcwd", "getcwdb"):
+            self._watch_function(os, name, "looks at the working directory")
+        for name in ("setlocale", "localeconv", "nl_langinfo"):
+            self._watch_function(_locale, name, "looks at the locale")
         if self._forks:
-            real = os.urandom
+            self._watch_function(os, "urandom", "draws random numbers, which workers would share")
+        sys.modules["time"] = _Time(self)
 
-            def urandom(size):
-                # type: (int) -> bytes
-                self.blame("draws random numbers, which workers would share")
-                return real(size)
+    def _watch_function(self, module, name, reason):
+        # type: (object, str, str) -> None
+        real = getattr(module, name)
 
-            os.urandom = urandom
+        def watched(*arguments):
+            # type: (*object) -> object
+            if self._active:
+                self.blame(reason)
+            return real(*arguments)
+
+        watched.__name__ = watched.__qualname__ = name
+        setattr(module, name, watched)
 
     def _take_state(self):
         # type: () -> dict[str, object]
-        import _locale
-        import time
-
         return {
             "changes sys.path": list(sys.path),
             "changes sys.meta_path": list(sys.meta_path),
             "changes sys.path_hooks": list(sys.path_hooks),
             "sets a signal handler": [_handler(number) for number in range(1, 65)],
-            "changes the working directory": os.getcwd(),
+            "changes the working directory": _getcwd(),
             "replaces a standard stream": [sys.stdin, sys.stdout, sys.stderr],
             "sets a hook in sys": [sys.excepthook, sys.displayhook, sys.unraisablehook],
             "sets the recursion limit": sys.getrecursionlimit(),
-            "sets the locale": _locale.setlocale(_locale.LC_ALL, None),
+            "sets the locale": _setlocale(_locale.LC_ALL, None),
             "sets the time zone": time.tzname,
             "sets the umask": _umask(),
         }
@@ -272,6 +301,23 @@ class Trial:
 
         isEnabledFor.trial = True  # type: ignore[attr-defined]
         kind.isEnabledFor = isEnabledFor
+
+
+class _Time(type(sys)):  # type: ignore[misc]
+    """The module ``time``, which tells who asks for local time."""
+
+    def __init__(self, trial):
+        # type: (Trial) -> None
+        super().__init__("time")
+        vars(self).update(vars(time))
+        self._trial = trial
+
+    def __getattribute__(self, name):
+        # type: (str) -> object
+        found = super().__getattribute__(name)
+        if name in _LOCAL and super().__getattribute__("_trial")._active:
+            super().__getattribute__("_trial").blame("looks at the time zone")
+        return found
 
 
 def _is_cache(path):

@@ -277,6 +277,28 @@ def installed():
     return sorted(set(found))
 
 
+def files_of(names):
+    # type: (object) -> list[tuple[str, str]]
+    """(name, real path) of those of these modules that came from files and are loaded."""
+    found = []
+    for name in list(names):  # type: ignore[call-overload]
+        path = getattr(sys.modules.get(name), "__dict__", {}).get("__file__")
+        if isinstance(path, str):
+            found.append((name, paths.real(os.path.abspath(path))))
+    return found
+
+
+def values(module):
+    # type: (object) -> dict[str, object]
+    """What of a module others may have taken over as it was: public names, and functions."""
+    return {
+        key: value
+        for key, value in list(getattr(module, "__dict__", {}).items())
+        if not isinstance(value, type(sys)) and (key[:1] != "_" or callable(value))
+        and not key.endswith(("__", "hook"))
+    }
+
+
 def variable(key):
     # type: (str) -> str | None
     """A variable of the environment as the app sees it, unrecorded."""
