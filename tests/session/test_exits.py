@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,6 +118,21 @@ def test_nothing_to_run(scripts: Scripts, onsave: Run) -> None:
     done = onsave(scripts(), "run")
     assert done.returncode == 2
     assert "nothing to run" in done.stderr
+
+
+def test_a_log_that_cannot_be_written(scripts: Scripts, onsave: Run) -> None:
+    done = onsave(scripts(), "run", "--json-log", "/no/where/log", "true")
+    assert done.returncode == 2
+    assert "/no/where/log No such file or directory" in done.stderr
+
+
+def test_a_run_directory_that_others_can_read(
+    scripts: Scripts, onsave: Run, run_directory: Path
+) -> None:
+    run_directory.mkdir(mode=0o755)
+    done = onsave(scripts(), "run", "true")
+    assert done.returncode == 2
+    assert f"run: chmod 700 {run_directory}" in done.stderr
 
 
 def test_a_failing_app_waits_for_what_mends_it(scripts: Scripts, start: Callable[..., Any]) -> None:

@@ -80,6 +80,7 @@ def test_broken_saves_leave_the_old_run_answering(
             session.project.write("part.py", broken + "\n")
             session.save("part.py")
             assert session.request("status")["state"] == "held"
+            assert session.stderr.count("the run before goes on") == max(number - 1, 0)
             assert session.ask("/") == str(number - 1)
             session.project.write("part.py", f"X = {number}\n")
             session.save("part.py")

@@ -88,6 +88,9 @@ class Agents:
         for peer in self.peers(run):
             peer.close()
         self._peers.pop(run, None)
+        self._waiting = {n: waits for n, waits in self._waiting.items() if waits[0] != run}
+        while len(self._executables) > 3:  # the last ones serve to check saves while no run lives
+            del self._executables[next(iter(self._executables))]
 
     # --- what they say ----------------------------------------------------------------------
 

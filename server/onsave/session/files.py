@@ -13,8 +13,8 @@ from onsave.core.model import App
 from onsave_agent import protocol
 from onsave_agent.protocol import ABSENT
 
-#: Sources of so many files are kept, so that an edit can be compared with what runs.
-KEPT_SOURCES = 4000
+#: So many bytes of sources are kept, so that an edit can be compared with what runs.
+KEPT_SOURCES = 32 * 1024 * 1024
 
 
 def digest_of(path: str, by_stat: bool = False) -> str:
@@ -107,17 +107,18 @@ def _folders_of(paths: Iterable[str]) -> set[str]:
 
 
 class Sources:
-    """Contents by digest, the newest few thousand: what ran before an edit, to compare it with."""
+    """Contents by digest, the newest ones: what ran before an edit, to compare it with."""
 
     def __init__(self) -> None:
         self._contents: dict[str, bytes | None] = {}
+        self._size = 0
 
     def keep(self, digest: str, content: bytes | None) -> None:
         """content: None where it can't be had any more, so that nobody looks for it again."""
-        self._contents.pop(digest, None)
+        self._size += len(content or b"") - len(self._contents.pop(digest, None) or b"")
         self._contents[digest] = content
-        while len(self._contents) > KEPT_SOURCES:
-            del self._contents[next(iter(self._contents))]
+        while self._size > KEPT_SOURCES:
+            self._size -= len(self._contents.pop(next(iter(self._contents))) or b"")
 
     def of(self, digest: str | None) -> bytes | None:
         return None if digest is None else self._contents.get(digest)

@@ -31,6 +31,7 @@ class Outcomes:
         self._session = session
         self._started_at: dict[int, float] = {}
         self._keeping: Timer | None = None  # the next sources are read then
+        self._to_keep: list[tuple[str, str]] = []  # their paths and digests
         self._was_up = False
 
     def started(self, run: int) -> None:
@@ -62,7 +63,7 @@ class Outcomes:
         else:
             reason = effect.failure.summary if effect.failure else effect.reason
             self.last_message = f"{effect.what}: {reason}" if reason else effect.what
-            session.terminal.outcome(effect, seconds)
+            session.terminal.outcome(effect, seconds, session.app.serving is not None)
             session.snapshots.plan()
 
     def keep_sources_soon(self) -> None:
@@ -78,17 +79,19 @@ class Outcomes:
         run = self._session.app.newest_run
         if run is None:
             return
-        wanted = [
-            (path, digest)
-            for path, entry in run.loaded.items()
-            if entry.kind in ("module", "main") and path.startswith(self._session.workspace)
-            for digest in entry.digests.values()
-            if digest is not None and digest not in self._session.sources
-        ]
-        for path, digest in wanted[:SOURCES_AT_ONCE]:
+        if not self._to_keep:
+            self._to_keep = [
+                (path, digest)
+                for path, entry in run.loaded.items()
+                if entry.kind in ("module", "main") and path.startswith(self._session.workspace)
+                for digest in entry.digests.values()
+                if digest is not None and digest not in self._session.sources
+            ]
+        for path, digest in self._to_keep[:SOURCES_AT_ONCE]:
             found, content = files.read(path)
             self._session.sources.keep(digest, content if found == digest else None)
-        if len(wanted) > SOURCES_AT_ONCE:
+        del self._to_keep[:SOURCES_AT_ONCE]
+        if self._to_keep:
             self.keep_sources_soon()
 
     def _close_leftovers(self) -> None:

@@ -29,6 +29,8 @@ FOR_THE_SIGNAL = 1.0
 KILL_WITHIN = 5.0
 #: Between two looks at what was killed: it may have started others just before it died.
 KILL_AGAIN = 0.05
+#: Between two looks at what has ended, where the system does not tell (Windows).
+LOOK_AGAIN = 0.2
 
 SpawnError = here.SpawnError
 
@@ -85,12 +87,19 @@ class Processes:
             # After the first start, which it would delay: the app's interpreter needs longer to
             # come up than we need for this.
             self._adopts = here.become_subreaper()
+            if here.CHILD_SIGNAL is None:
+                self._watch_for_ends()
         return life.pid
 
     def adopt(self, run: int, pid: int) -> None:
         """A helper becomes the root process of the run."""
         self.helpers.discard(pid)
         self._lives[run] = Life(run, pid, here.oom_kills())
+
+    def _watch_for_ends(self) -> None:
+        """Where no signal tells of the end of a child."""
+        self.children_ended()
+        self._loop.after(LOOK_AGAIN, self._watch_for_ends)
 
     # --- who is there -----------------------------------------------------------------------
 

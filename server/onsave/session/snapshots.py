@@ -1,14 +1,15 @@
 """The snapshots of a session: started, tried, filled, resumed, ended.
 
-While the app runs and nothing is under way, its command is started once more, with a word to the
-agent to stop in the bootstrap and import ahead what the last run had imported of libraries. A restart
-then sends that process on as the new run. What it may import is found out once, by a trial in a
-process that is thrown away. Whatever is in the way, the app is started as without us, and
-``status`` says why.
+While the app runs and nothing is under way, its command is started once more, with a word to
+the agent to stop in the bootstrap and import ahead what the last run had imported of libraries. A
+restart then sends that process on as the new run. What it may import is found out once, by a trial
+in a process that is thrown away. Whatever is in the way, the app is started cold, and ``status``
+says why.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -425,14 +426,11 @@ def _lasting(told: Mapping[str, Any]) -> dict[str, Any]:
 def _stats(paths: Mapping[str, Any] | Sequence[str]) -> dict[str, policy.Stat | None]:
     found: dict[str, policy.Stat | None] = {}
     for path in paths:
-        try:
+        found[path] = None
+        with contextlib.suppress(OSError):
             stat = os.stat(path)
-        except OSError:
-            found[path] = None
-        else:
-            # The time of any change of a folder is also that of a __pycache__ that was made in it.
-            changed = stat.st_ctime_ns
-            found[path] = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, changed)
+            times = stat.st_mtime_ns, stat.st_ctime_ns
+            found[path] = (stat.st_dev, stat.st_ino, stat.st_size, *times)
     return found
 
 

@@ -59,7 +59,8 @@ class Terminal:
                 "or tell of saves with `onsave saved FILE`"
             )
 
-    def outcome(self, outcome: Outcome, seconds: float) -> None:
+    def outcome(self, outcome: Outcome, seconds: float, serving: bool = False) -> None:
+        """serving: a run is up nevertheless."""
         names = self._names(outcome.verdicts)
         reason = f"({outcome.reason})" if outcome.reason else ""
         match outcome.what:
@@ -75,12 +76,13 @@ class Terminal:
             case "ended":
                 self._line(_DIM, "ended", "waits for a save" if outcome.verdicts else "")
             case "failed":
-                self._failed(names, outcome)
+                self._failed(names, outcome, serving)
 
-    def _failed(self, names: str, outcome: Outcome) -> None:
+    def _failed(self, names: str, outcome: Outcome, serving: bool) -> None:
         assert outcome.failure is not None
         place = self._place(outcome.failure)
-        self._line(_RED, names, "failed", outcome.failure.summary, place and f"({place})")
+        rest = "the run before goes on" if serving and outcome.failure.fatal else ""
+        self._line(_RED, names, "failed", outcome.failure.summary, place and f"({place})", rest)
 
     def verdict(self, verdict: Verdict) -> None:
         """What was decided about one save; told as it is decided only to those who ask for it."""
