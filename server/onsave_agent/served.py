@@ -1,23 +1,29 @@
 """Modules that were imported ahead, handed out when the app asks for them.
 
-The app's imports run as ever. Where one asks for a module that :mod:`onsave_agent.warm` has imported
-ahead, the module is not executed once more, but taken from the store, and with it what its execution
-had asked for, in the same order; so ``sys.modules`` becomes what it would have become, and a
-module that nobody asks for never shows up.
+The app's imports run as ever. Where one asks for a module that :mod:`onsave_agent.warm` has
+imported ahead, the module is not executed once more, but taken from the store, and with it what
+its execution had asked for, in the same order; so ``sys.modules`` becomes what it would have
+become, and a module that nobody asks for never shows up.
 
-A module counts only as long as everything that its execution depended on is as it was: the files
-that its name leads to, what was not there, the variables that it read, the functions of the standard
-library that programs like to replace. Else the session is told, which starts the app without
-snapshot: there is no way to be half right.
+A module counts only as long as everything that its execution depended on is as it was: the
+files that its name leads to, what was not there, the variables that it read, what it may have
+taken over from others, the functions that programs like to replace. Else the session is told,
+which starts the app without snapshot: there is no way to be half right.
 """
 
-import _frozen_importlib as _bootstrap
+import _frozen_importlib
 import _thread
 import os
 import sys
 import time
 
 from onsave_agent import modules, reports, warm
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_bootstrap = _frozen_importlib  # type: Any
 
 #: Variables that libraries read in C, where it can't be seen.
 _READ_IN_C = (
@@ -36,6 +42,11 @@ def read_in_c():
     }
 
 
+def _meta_path():
+    # type: () -> Any
+    return sys.meta_path
+
+
 class Served:
     """A finder, the first on ``sys.meta_path`` as long as there is something to serve.
 
@@ -49,7 +60,7 @@ class Served:
         self._tell = tell
         self._given = {}  # type: dict[str, object]
         self._lock = _thread.RLock()
-        self._finders = list(sys.meta_path)
+        self._finders = list(_meta_path())
         self._hooks = list(sys.path_hooks)
         self._installed = []  # type: list[str]
         self._read_in_c = read_in_c()
@@ -63,7 +74,7 @@ class Served:
         self._installed = installed
         self._functions = warm.functions()
         if self._store:
-            sys.meta_path.insert(0, self)
+            _meta_path().insert(0, self)
 
     # --- a finder, a loader ---------------------------------------------------------------------
 
@@ -81,8 +92,8 @@ class Served:
             elif sys.modules.get(name) is not self._given[name]:
                 return None  # The app took it away, to have it executed once more.
             spec = _bootstrap.ModuleSpec(name, self)
-            if not self._store and self in sys.meta_path:
-                sys.meta_path.remove(self)
+            if not self._store and self in _meta_path():
+                _meta_path().remove(self)
         return spec
 
     def create_module(self, spec):
@@ -116,9 +127,9 @@ class Served:
             self._give(need)
         if entry.filters:
             active = sys.modules.get("warnings", sys.modules["_warnings"])
-            filters = active.filters  # type: ignore[attr-defined]
+            filters = active.filters
             for in_front, added in entry.filters:
-                filters.insert(0 if in_front else len(filters), added)  # type: ignore[arg-type]
+                filters.insert(0 if in_front else len(filters), added)
             warm.filters_changed()
         for where, key, _old, new in entry.replaced:
             if where in self._given or where in sys.modules:
@@ -128,12 +139,12 @@ class Served:
                 if where in self._functions:
                     self._functions[where][key] = new
         if name == "logging":
-            nanoseconds = isinstance(entry.module._startTime, int)  # type: ignore[attr-defined]
+            nanoseconds = isinstance(entry.module._startTime, int)
             now = time.time_ns() if nanoseconds else time.time()
-            entry.module._startTime = now  # type: ignore[attr-defined]
+            entry.module._startTime = now
         if name == first:
             return
-        sys.modules[name] = entry.module  # type: ignore[assignment]
+        sys.modules[name] = entry.module
         if entry.bound:
             # A package that is being given itself stands in sys.modules last.
             parent = self._given[package] if package in self._given else sys.modules[package]
@@ -232,7 +243,7 @@ class Served:
     def _find(self, name, importer):
         # type: (str, str | None) -> bool
         """Whether there is such a module; where there is not, that is a fact to be reported."""
-        for finder in sys.meta_path:
+        for finder in _meta_path():
             if isinstance(finder, modules.LookedForInVain):
                 finder.find_spec(name, importer=importer or "")
             elif finder is not self and finder.find_spec(name, None, None) is not None:
@@ -254,7 +265,7 @@ class Served:
             path = getattr(parent, "__path__", None)
             if path is None:
                 return True
-        for finder in sys.meta_path:
+        for finder in _meta_path():
             if finder is self:
                 continue
             spec = finder.find_spec(entry.name, path, None)
@@ -272,5 +283,5 @@ class Served:
     def _has_new_finders(self):
         # type: () -> bool
         """Whether somebody stands before those who find files."""
-        before = [finder for finder in sys.meta_path if finder is not self]
+        before = [finder for finder in _meta_path() if finder is not self]
         return before[:len(self._finders)] != self._finders

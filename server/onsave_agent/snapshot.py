@@ -1,10 +1,11 @@
 """The base snapshot: the app's own command, standing before the first line of its code.
 
-The session starts the command once more while the app runs, as it would for a restart. In the
-bootstrap it stops here, imports ahead what the last run had imported of libraries, and waits. When a
-restart is due, the session says which run this process is to be, and it goes on from here as any
-start would: the script is read then, ``-m`` is looked up then, with a process, terminal, parent and
-exit code of its own. Nothing is forked, so nothing that does not survive a fork can be in the way.
+The session starts the command once more while the app runs, as it would for a restart. In
+the bootstrap it stops here, imports ahead what the last run had imported of libraries, and waits.
+When a restart is due, the session says which run this process is to be, and it goes on from here as
+any start would: the script is read then, ``-m`` is looked up then, with a process, terminal,
+parent and exit code of its own. Nothing is forked, so nothing that does not survive a fork can be
+in the way.
 
 A process started with "snapshot" in its settings is such a snapshot, or, if it is sent "try", a
 trial of what can be imported ahead, which ends when it has answered.
@@ -16,8 +17,8 @@ import select
 import sys
 
 from onsave_agent import lifeline, modules, paths, protocol, reports, served, warm
-from onsave_agent.receiver import moved_high
 from onsave_agent.paths import command_line
+from onsave_agent.receiver import moved_high
 
 _store = {}  # type: dict[str, warm.Entry]
 
@@ -153,8 +154,7 @@ def _try(connection, message):
     # type: (_Connection, dict[str, object]) -> None
     from onsave_agent.trial import Trial
 
-    without = {name: reason for name, reason in message["without"]}  # type: ignore
-    trial = Trial(without, bool(message["forks"]))
+    trial = Trial(dict(message["without"]), bool(message["forks"]))  # type: ignore[call-overload]
     result = trial.run(list(message["names"]))  # type: ignore[call-overload]
     connection.send(dict(result, type="tried"))
     lifeline.cut()  # and whatever it has started
@@ -202,8 +202,9 @@ def _resume(text, installed):
     reports.restart()
     modules.restart()
     for finder in list(sys.path_importer_cache.values()):
-        if hasattr(finder, "invalidate_caches"):
-            finder.invalidate_caches()
+        forget = getattr(finder, "invalidate_caches", None)
+        if forget is not None:
+            forget()
     served.Served(_store, _unlike).install(installed)
     return settings
 

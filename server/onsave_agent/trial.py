@@ -1,18 +1,22 @@
 """Which modules can be imported ahead: found out in a process that is thrown away afterwards.
 
-Importing a module earlier than the app would is only the same where its execution does nothing but
-define things. Here the modules that the last run had imported are imported under observation: whoever
-opens a socket, starts a thread or a process, writes, logs, reads the app's own files, changes the
-process, or fails, is left to the app, with the reason, and so is whoever needs it.
+Importing a module earlier than the app would is only the same where its execution does nothing
+but define things. Here the modules that the last run had imported are imported under observation:
+whoever opens a socket, starts a thread or a process, writes, logs, reads the app's own files,
+changes the process, or fails, is left to the app, with the reason, and so is whoever needs it.
 """
 
 import _locale
-import _signal
+import _signal  # type: ignore[import-not-found]
 import os
 import sys
 import time
 
 from onsave_agent import paths, warm
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: What a module does as it is executed, by audit event: then it is left to the app.
 _DEEDS = {
@@ -110,8 +114,11 @@ class Trial:
                 for name in names
                 if (name in there or name in self.recorder.entries) and name not in skipped
             ],
-            "skipped": [[name, reason] for name, reason in skipped.items() if name not in _NEVER
-                        or name in self.recorder.entries],  # fmt: skip
+            "skipped": [
+                [name, reason]
+                for name, reason in skipped.items()
+                if name not in _NEVER or name in self.recorder.entries
+            ],
             "files": list(self.opened),
         }
 
@@ -179,19 +186,19 @@ class Trial:
                 self._looks_at(arguments[0], "looks into")
 
     def _opens(self, path, mode, flags):
-        # type: (object, object, object) -> None
+        # type: (Any, object, object) -> None
         if isinstance(path, int) or path is None:
             return
-        writes = bool(flags & _WRITING) if isinstance(flags, int) else False  # type: ignore
+        writes = isinstance(flags, int) and bool(flags & _WRITING)
         if writes or (isinstance(mode, str) and not set(mode).isdisjoint("wax+")):
-            if not _is_cache(path) and os.fsdecode(path) != os.devnull:  # type: ignore[type-var]
+            if not _is_cache(path) and os.fsdecode(path) != os.devnull:
                 self.blame("writes a file")
             return
         self._looks_at(path, "reads")
 
     def _looks_at(self, path, verb):
-        # type: (object, str) -> None
-        whole = os.path.abspath(os.fsdecode(path) if path else ".")  # type: ignore[type-var]
+        # type: (Any, str) -> None
+        whole = os.path.abspath(os.fsdecode(path) if path else ".")
         whole = os.path.realpath(whole)
         if paths.in_roots(whole + "/") and not paths.is_library(whole + "/"):
             self.blame("%s %s" % (verb, whole))
@@ -214,7 +221,8 @@ class Trial:
         else:
             import tempfile
 
-            self._output = os.dup(tempfile.TemporaryFile().fileno())
+            with tempfile.TemporaryFile() as file:
+                self._output = os.dup(file.fileno())
         os.dup2(self._output, 1)
         os.dup2(self._output, 2)
 
@@ -309,7 +317,7 @@ class _Time(type(sys)):  # type: ignore[misc]
     def __init__(self, trial):
         # type: (Trial) -> None
         super().__init__("time")
-        vars(self).update(vars(time))
+        self.__dict__.update(vars(time))
         self._trial = trial
 
     def __getattribute__(self, name):
@@ -321,10 +329,10 @@ class _Time(type(sys)):  # type: ignore[misc]
 
 
 def _is_cache(path):
-    # type: (object) -> bool
+    # type: (Any) -> bool
     """Bytecode, and the file that it is first written to."""
     try:
-        return "__pycache__" in os.fsdecode(path)  # type: ignore[type-var]
+        return "__pycache__" in os.fsdecode(path)
     except TypeError:
         return False
 

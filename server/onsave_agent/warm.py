@@ -1,21 +1,27 @@
 """Imports made ahead of time, with everything recorded that they depended on.
 
-A snapshot stands before the app's first line of code. While it has nothing else to do, it imports
-the library modules that the last run had imported. For each of them is recorded what it asked for as
-it was executed: other modules, in which order; modules that there were not; variables of the
-environment; what is installed; filters of warnings that it added and functions of the standard library
-that it replaced. Then all is hidden again: ``sys.modules``, the attributes of packages, filters and
-functions are as if nothing had happened. :mod:`onsave_agent.served` hands a module out when the app
-asks for it, if what it depended on is still the same.
+A snapshot stands before the app's first line of code. While it has nothing else to do, it
+imports the library modules that the last run had imported. For each of them is recorded what it
+asked for as it was executed: other modules, in which order; modules that there were not;
+variables of the environment; what is installed; filters of warnings that it added, and functions
+of the standard library that it replaced. Then all is hidden again: ``sys.modules``, the attributes
+of packages, filters and functions are as if nothing had happened. :mod:`onsave_agent.served`
+hands a module out when the app asks for it, if what it depended on is still the same.
 """
 
-import _frozen_importlib as _bootstrap
+import _frozen_importlib
 import _warnings
 import builtins
 import os
 import sys
 
 from onsave_agent import paths, reports
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_bootstrap = _frozen_importlib  # type: Any
 
 #: The name of the import system's own frames, for ours between them: they are stripped from
 #: tracebacks, and skipped by the stack levels of warnings.
@@ -27,7 +33,8 @@ REPLACED = (
     "builtins", "_thread", "threading", "socket", "_socket", "ssl", "select", "selectors", "time",
     "os", "subprocess", "signal", "queue", "json", "json.decoder", "json.encoder", "logging",
     "datetime", "random", "asyncio", "urllib.request", "http.client", "io", "importlib",
-    "pathlib", "tempfile", "contextlib", "functools", "collections", "inspect", "typing", "traceback",
+    "pathlib", "tempfile", "contextlib", "functools", "collections", "inspect", "typing",
+    "traceback",
 )  # fmt: skip
 _NOT_CALLABLE = (int, str, bytes, float, tuple, list, dict, set, frozenset, bool, type(None))
 
@@ -47,7 +54,7 @@ class Entry:
     def __init__(self, name):
         # type: (str) -> None
         self.name = name
-        self.module = None  # type: object
+        self.module = None  # type: Any
         self.needs = {}  # type: dict[str, None]
         self.missing = {}  # type: dict[str, str | None]  # name → by whom, "path:line"
         self.reads = {}  # type: dict[str, str | None]
@@ -94,8 +101,8 @@ class Recorder:
         self._environ = type(os.environ)
         _bootstrap._find_and_load = _like_importlib(_find_and_load(self, self._real[0]))
         _bootstrap._gcd_import = _like_importlib(_gcd_import(self, self._real[1]))
-        builtins.__import__ = _like_importlib(_import(self, self._real[2]))  # type: ignore
-        os.environ.__class__ = _watched(self)  # type: ignore[assignment]
+        builtins.__import__ = _like_importlib(_import(self, self._real[2]))
+        os.environ.__class__ = _watched(self)
         self._path = sys.path
         sys.path = _Path(self, self._path)
 
@@ -160,10 +167,10 @@ class Recorder:
         top.filters += entry.filters
         top.replaced += entry.replaced
         top.metadata = top.metadata or entry.metadata
-        name = getattr(error, "name", None)
-        if isinstance(error, ModuleNotFoundError) and name == entry.name:
+        absent = getattr(error, "name", None)
+        if isinstance(error, ModuleNotFoundError) and absent == entry.name:
             top.missing.setdefault(entry.name, importer)
-        elif not (isinstance(error, ModuleNotFoundError) and name in top.missing):
+        elif not (isinstance(error, ModuleNotFoundError) and absent in top.missing):
             top.trouble = "%s: %s: %s" % (entry.name, type(error).__name__, error)
 
     def asked(self, name):
@@ -360,8 +367,8 @@ def _added(before, after):
 
 
 def _like_importlib(function):
-    # type: (object) -> object
-    function.__code__ = function.__code__.replace(co_filename=_IMPORTLIB)  # type: ignore
+    # type: (Any) -> Any
+    function.__code__ = function.__code__.replace(co_filename=_IMPORTLIB)
     return function
 
 

@@ -1,8 +1,8 @@
 """Restarts from a snapshot, and cold: the same edits to the same app, alternately.
 
-From the save to the first right answer, of an edit at module level. The two sessions differ in one
-setting; the one with snapshots is asked again only when its snapshot is ready, as it is when a person
-edits. Memory: all of the session's processes but itself, PSS.
+From the save to the first right answer, of an edit at module level. The two sessions differ in
+one setting; the one with snapshots is asked again only when its snapshot is ready, as it is when a
+person edits. Memory: all of the session's processes but itself, PSS.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ Snapshots = dict[str, Any]
 @pytest.fixture
 def snapshots() -> Callable[..., Snapshots]:
     """Waits until the session's snapshot is as wanted (by default: ready, and nothing is under
-    way); what the status says of it. A snapshot's being ready is told to nobody: so it is polled."""
+    way); what the status says of it. That a snapshot is ready sends no event: so it is polled."""
 
     def wait(
         session: Session, wanted: Callable[[Snapshots], Any] | None = None

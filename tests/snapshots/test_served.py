@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from agent.conftest import INTERPRETERS
 
 from .standing import DESCRIBE, Stand
@@ -176,7 +177,7 @@ def test_who_looks_for_a_module_finds_the_real_one(
         app="import json\nimport importlib.util as u\ns = u.find_spec('argparse')\n"
         "print(type(s.loader).__name__, s.origin == __import__('argparse').__file__)\n"
         "import argparse\ns = argparse.__spec__\n"
-        "print(s.loader is argparse.__loader__, s.origin, s.name, s.cached, type(s.loader).__name__)"
+        "print(s.loader is argparse.__loader__, s.origin, s.name, s.cached, type(s.loader))"
     )
     assert app.cold().out == app.resumed().out
 
@@ -209,7 +210,9 @@ def test_a_variable_that_a_library_reads(stand: Callable[..., Stand], python: st
     )
     names = app.attempt(app.names(app.cold()))["modules"]
     assert {"reader", "user", "json"} <= set(names)
-    set_first = "import os; os.environ['LEVEL'] = 'high'\nimport json, user, reader; print(reader.LEVEL)"
+    set_first = (
+        "import os; os.environ['LEVEL'] = 'high'\nimport json, user, reader; print(reader.LEVEL)"
+    )
     unlike = started_differently(app, names, lambda: app.write(app=set_first))
     assert "LEVEL" in unlike["reader"] and "json" not in unlike
 
@@ -229,14 +232,17 @@ def test_a_function_that_the_app_replaces(stand: Callable[..., Stand], python: s
         app="import socket, user; print(1)",
     )
     names = app.attempt(app.names(app.cold()))["modules"]
-    edited = "import socket\nclass Mine(socket.socket): pass\nsocket.socket = Mine\nimport user; print(1)"
+    edited = (
+        "import socket\nclass Mine(socket.socket): pass\n"
+        "socket.socket = Mine\nimport user; print(1)"
+    )
     unlike = started_differently(app, names, lambda: app.write(app=edited))
     assert "socket.socket" in unlike[""]
 
 
 def test_a_module_that_hides_a_library(stand: Callable[..., Stand], python: str) -> None:
     app = stand(python, "app.py")
-    app.write(lib__tool="X = 'library'", lib__user="import tool", app="import user, tool; print(tool.X)")
+    app.write(lib__tool="X = 1", lib__user="import tool", app="import user, tool; print(tool.X)")
     names = app.attempt(app.names(app.cold()))["modules"]
     unlike = started_differently(app, names, lambda: app.write(tool="X = 'mine'"))
     assert str(app.project / "tool.py") in unlike["tool"]
@@ -293,9 +299,9 @@ def test_a_module_that_is_executed_once_more(stand: Callable[..., Stand], python
     app = stand(python, "app.py")
     app.write(lib__tool="X = []", lib__user="import tool", app="import user, tool; print(1)")
     names = app.attempt(app.names(app.cold()))["modules"]
-    again = "import sys, tool\ntool.X.append(1)\ndel sys.modules['tool']\nimport tool\nprint(tool.X)"
-    assert app.resumed(names, lambda: app.write(app=again)).out == "[]\n"
-    then = f"{again[:-14]}\nimport user\nprint(1)"
+    again = "import sys, tool\ntool.X.append(1)\ndel sys.modules['tool']\nimport tool\n"
+    assert app.resumed(names, lambda: app.write(app=again + "print(tool.X)")).out == "[]\n"
+    then = again + "import user\nprint(1)"
     assert "tool" in started_differently(app, names, lambda: app.write(app=then))[""]
 
 

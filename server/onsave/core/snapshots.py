@@ -20,7 +20,7 @@ MOST_TRIALS = 6
 LEFT_FREE = 256 * 1024 * 1024
 OF_THE_APP = 1.0
 
-#: A file as the system describes it: (device, inode, size, time of content, time of any change, ns).
+#: A file as the system describes it: device, inode, size, time of content, time of any change (ns).
 Stat = tuple[int, int, int, int, int]
 
 
@@ -96,7 +96,7 @@ def changed(before: Mapping[str, Stat | None], now: Mapping[str, Stat | None]) -
 
 
 def too_new(files: Mapping[str, Stat | None], started: int) -> str | None:
-    """The first file that changed at or after ``started`` (ns): which content was read is unclear."""
+    """The first file that changed at or after ``started`` (ns): nobody knows what was read."""
     return next((path for path, stat in files.items() if stat and stat[4] >= started), None)
 
 
