@@ -15,6 +15,8 @@ import io
 import os
 import sys
 from _thread import get_ident
+from errno import ELOOP
+from stat import S_ISLNK
 from time import time
 
 from onsave_agent import hooks, modules, paths, ran, reports
@@ -132,20 +134,29 @@ def _path_stats(self, path):
         return _real_path_stats(self, path)
     _reading.pop(get_ident(), None)
     try:
-        real = paths.real(path)
+        folder, name = os.path.split(path)
+        real = paths.real_folder(folder) + name
         caller = frame.f_back
         kind, name = "module", self.name
         if caller is not None and caller.f_globals.get("__name__") == "runpy":
             kind, name = "main", "__main__"
             ran.main_is_next()
-        if paths.is_library(real):
-            reports.loaded(real, None, kind, name, reports.place(caller))
-            modules.came_by_import(name)
-            return _real_path_stats(self, path)
-        read = time()
-        data, status = reports.read(path)
-        reports.loaded(real, reports.digest(data), kind, name, reports.place(caller))
         modules.came_by_import(name)
+        if paths.is_library(real):
+            status = os.lstat(path)
+            if S_ISLNK(status.st_mode):
+                real, status = os.path.realpath(path), os.stat(path)
+            reports.loaded(real, None, kind, name, reports.place(caller))
+            return {"mtime": status.st_mtime, "size": status.st_size}
+        read = time()
+        try:
+            data, status = reports.read(path, os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno != ELOOP:
+                raise
+            real = os.path.realpath(path)
+            data, status = reports.read(path)
+        reports.loaded(real, reports.digest(data), kind, name, reports.place(caller))
         _reading[get_ident()] = (path, data, status.st_mtime, read)
         return {"mtime": status.st_mtime, "size": len(data)}
     except OSError:

@@ -151,8 +151,8 @@ class LookedForInVain:
 
     def _report(self, entry, last, name, importer):
         # type: (str, str, str, str | None) -> None
-        folder = os.path.realpath(entry or ".")
-        if os.path.isdir(folder) and not paths.is_library(folder + "/"):
+        folder = paths.real_folder(os.path.abspath(entry))
+        if not paths.is_library(folder) and os.path.isdir(folder):
             if importer is None:
                 importer = reports.place(sys._getframe(2))
             for path in (last + ".py", os.path.join(last, "__init__.py")):

@@ -36,19 +36,34 @@ def configure(settings):
 
 def real(path):
     # type: (str) -> str
-    """The absolute real path: as os.path.realpath, with the folder's part remembered."""
+    """The real path of an absolute path, as os.path.realpath."""
     folder, name = os.path.split(path)
-    known = _folders.get(folder)
-    if known is None or not folder.startswith("/"):
-        if len(_folders) > 10000:
-            _folders.clear()
-        known = _folders[folder] = os.path.realpath(folder or ".")
-    whole = known + "/" + name if known != "/" else "/" + name
+    whole = real_folder(folder) + name
     try:
         os.readlink(whole)
     except (OSError, ValueError):
         return whole
     return os.path.realpath(whole)
+
+
+def real_folder(folder):
+    # type: (str) -> str
+    """The real path of a folder, remembered, with a slash at its end."""
+    known = _folders.get(folder)
+    if known is None:
+        if not folder.startswith("/") or "/." in folder or folder.endswith("/"):
+            return os.path.realpath(folder).rstrip("/") + "/"
+        parent, name = os.path.split(folder)
+        known = real_folder(parent) + name if parent != "/" else "/" + name
+        try:
+            os.readlink(known)
+            known = os.path.realpath(known)
+        except (OSError, ValueError):
+            pass
+        known += "/"
+        if len(_folders) < 10000:
+            _folders[folder] = known
+    return known
 
 
 def standard(path):

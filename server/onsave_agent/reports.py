@@ -91,10 +91,10 @@ def missing(path, module=None, importer=None):
         loaded(path, protocol.ABSENT, "missing", module, importer)
 
 
-def read(path):
-    # type: (str) -> tuple[bytes, os.stat_result]
-    """The bytes of a file, and what was known of it before they were read."""
-    descriptor = open_file(path, os.O_RDONLY | os.O_CLOEXEC)
+def read(path, flags=0):
+    # type: (str, int) -> tuple[bytes, os.stat_result]
+    """The bytes of a file, and what was known of it before they were read. ``flags``: for open."""
+    descriptor = open_file(path, os.O_RDONLY | os.O_CLOEXEC | flags)
     try:
         status = os.fstat(descriptor)
         wanted = status.st_size + 1
@@ -158,10 +158,12 @@ def place(frame):
     """"path:line" of the nearest frame that is not of the import system."""
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith("<frozen importlib") and not name.endswith(_IMPORTLIB):
+        if not name.startswith("<frozen importlib"):
             if name.startswith("<"):
                 return None
-            return "%s:%d" % (os.path.abspath(name), frame.f_lineno)
+            if not name.endswith(_IMPORTLIB):
+                path = name if name.startswith("/") else os.path.abspath(name)
+                return "%s:%d" % (path, frame.f_lineno)
         frame = frame.f_back
     return None
 
