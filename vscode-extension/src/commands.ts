@@ -103,6 +103,7 @@ export class Commands {
   /** Has the server do something. Rejects with what went wrong, for people. */
   async request(command: string, args: object): Promise<void> {
     const client = await this.needServer();
+    this.log.debug(`${command} ${JSON.stringify(args)}`);
     await client?.sendRequest(ExecuteCommandRequest.type, { command, arguments: [args] });
   }
 

@@ -17,6 +17,7 @@ interface Definition extends vscode.TaskDefinition {
   arguments?: string[];
   name?: string;
   cwd?: string;
+  started?: number;
 }
 
 /** The interpreter of a folder, for what `activation` makes of it. */
@@ -43,7 +44,7 @@ async function createTask(
   task.isBackground = true;
   task.presentationOptions = {
     reveal: vscode.TaskRevealKind.Always,
-    panel: vscode.TaskPanelKind.Dedicated,
+    panel: vscode.TaskPanelKind.Shared,
     focus: false,
     echo: false,
     showReuseMessage: true,
@@ -53,9 +54,13 @@ async function createTask(
 
 /** Opens a terminal in which `run` runs. */
 export async function openTerminal(run: RunInTerminal, interpreterOf: InterpreterOf): Promise<void> {
-  // What the task is made of anew from this when the window is reloaded, or the task run again.
   const definition: Definition = {
-    type: TYPE, arguments: run.argv.slice(run.argv.indexOf('run') + 1), name: run.name, cwd: run.cwd,
+    type: TYPE,
+    // What the task is made of anew when the window is reloaded, or the task run again.
+    arguments: run.argv.slice(run.argv.indexOf('run') + 1), name: run.name, cwd: run.cwd,
+    // Each start is a task of its own: the editor ignores one that it takes to be running, and
+    // after a reload it takes one that has ended for that.
+    started: Date.now(),
   };
   await vscode.tasks.executeTask(await createTask(definition, run, interpreterOf));
 }

@@ -170,6 +170,11 @@ async function steps() {
   say('the tree lists what the app has loaded');
 
   await open('shop/prices.py');
+  await page.locator('#status\\.languageStatus').hover();
+  await page.locator('.monaco-hover', { hasText: 'loaded by shop since run' }).waitFor();
+  say('the language status tells of the open file');
+  await page.keyboard.press('Escape');
+
   await command('onsave: Show Why');
   await page.locator('.quick-input-list .monaco-list-row', { hasText: 'loaded by shop' })
     .first().waitFor();
@@ -183,6 +188,18 @@ async function steps() {
   await statusSays(/^\S*\s*onsave$/);
   await until('nothing listens', () => fetched().then(() => false, () => true));
   say('stopped');
+
+  await command('onsave: Pick App to Run');
+  const apps = page.locator('.quick-input-list .monaco-list-row');
+  await apps.filter({ hasText: 'Another command' }).waitFor();
+  await apps.filter({ hasText: '-m flask --app app run' }).first().waitFor();
+  await shot('pick');
+  await apps.filter({ hasText: '-m flask --app app run' }).first().click();
+  await statusSays(/shop: ready/);
+  if (await fetched() !== 'A pot of tea costs 3 £') throw new Error('the picked app is another');
+  await command('onsave: Stop');
+  await statusSays(/^\S*\s*onsave$/);
+  say('picked from the list, run and stopped');
 }
 
 let code = 0;

@@ -33,6 +33,20 @@ describe('apps', () => {
     await until(api, (all) => all.length === 0 ? true : undefined);
   });
 
+  it('are started again in the same terminal', async () => {
+    const api = await activated();
+    const file = ticker('again');
+    for (let time = 1; time <= 2; time++) {
+      await vscode.commands.executeCommand(
+        'onsave.server.start', { command: [PYTHON, file], name: 'again', cwd: workspace() });
+      await until(api, named('again', 'running'));
+      await vscode.commands.executeCommand('onsave.stop', 'again');
+      await until(api, (all) => all.length === 0 ? true : undefined);
+    }
+    const terminals = vscode.window.terminals.filter((one) => one.name.includes('again'));
+    assert.equal(terminals.length, 1, terminals.map((one) => one.name).join('; '));
+  });
+
   it('started elsewhere are found, several at a time, and each is stopped by its name', async () => {
     const api = await activated();
     const command = await api.server.command();
