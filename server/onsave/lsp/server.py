@@ -1,7 +1,7 @@
 """``onsave lsp``: what the editor says goes to the sessions, what they say goes to the editor.
 
-It translates and decides nothing: which saves matter is known to the sessions. Handlers are short
-and synchronous; what takes time becomes a task, and pygls' thread pool is used by nobody.
+It translates and decides nothing: which saves matter is known to the sessions. ``handlers`` has
+what the editor says, ``commands`` what it may ask for, ``report`` what it is told.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,8 +21,9 @@ from pygls.exceptions import JsonRpcException, JsonRpcInternalError, JsonRpcMeth
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import default_converter
 
+from onsave import __version__
 from onsave.control import ControlError, RunDirectory
-from onsave.lsp import client, commands, ext, from_proto, lenses, lifetime, to_proto, transport
+from onsave.lsp import client, commands, from_proto, handlers, lenses, lifetime, to_proto, transport
 from onsave.lsp.headless import Headless
 from onsave.lsp.report import Report
 from onsave.lsp.saving import Saving
@@ -39,9 +39,6 @@ WATCHED = (
     "**/.env*",
 )
 
-#: An automatic save that was announced so long ago has failed.
-SAVE_SECONDS = 2.0
-
 #: Editors kill a server that takes longer than some two seconds to go.
 STOP_SECONDS = 1.5
 
@@ -54,7 +51,7 @@ class OnsaveServer(LanguageServer):
     def __init__(self) -> None:
         super().__init__(
             "onsave",
-            version("onsave"),
+            __version__,
             # What is in the editor's buffers is nobody's business but the editor's.
             text_document_sync_kind=types.TextDocumentSyncKind.None_,
             protocol_cls=transport.Protocol,
@@ -73,7 +70,7 @@ class OnsaveServer(LanguageServer):
         self._lenses_stale = False
         self._refreshing: Future[Any] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        _register(self)
+        handlers.register(self)
         commands.register(self)
 
     # --- what the other modules need --------------------------------------------------------
@@ -174,11 +171,14 @@ class OnsaveServer(LanguageServer):
 
     async def end(self) -> None:
         """Leave nothing behind."""
-        await self.headless.stop(STOP_SECONDS)
+        await self.stop_headless()
         if self._sessions is not None:
             self._sessions.close()
         for file in self.traceback_files:
             file.unlink(missing_ok=True)
+
+    async def stop_headless(self) -> None:
+        await self.headless.stop(STOP_SECONDS)
 
     def saved(self, paths: list[str], origin: str) -> None:
         if not paths or self._sessions is None:
@@ -232,96 +232,6 @@ class OnsaveServer(LanguageServer):
         inside = [folder for folder in self.folders if Path(path).is_relative_to(folder)]
         root = max(inside, key=len) if inside else str(Path(path).parent)
         return lenses.lenses(path, root, client.interpreter(self.settings, root), self.links)
-
-
-def _register(server: OnsaveServer) -> None:
-    """The handlers. pygls finds the server by the first parameter's name, ``ls``."""
-    feature = server.feature
-    every_file = types.FileOperationRegistrationOptions(
-        [types.FileOperationFilter(types.FileOperationPattern("**/*"), scheme="file")]
-    )
-
-    @feature(types.INITIALIZE)
-    def initialize(ls: OnsaveServer, params: types.InitializeParams) -> None:
-        # Synchronous: a didOpen or didSave that follows at once finds everything in place.
-        ls.can = client.can(params)
-        ls.apply_settings(params.initialization_options)
-        if params.process_id is not None:
-            lifetime.watch_process(params.process_id, lambda: ls.protocol.end(1))
-        ls.begin()
-
-    @feature(types.INITIALIZED)
-    def initialized(ls: OnsaveServer, params: types.InitializedParams) -> None:
-        ls.spawn(ls.register_dynamically())
-        ls.spawn(ls.pull_settings())
-
-    @feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
-    def did_change_configuration(
-        ls: OnsaveServer, params: types.DidChangeConfigurationParams
-    ) -> None:
-        ls.apply_settings(params.settings)
-        ls.spawn(ls.pull_settings())
-
-    @feature(types.TEXT_DOCUMENT_DID_OPEN)
-    def did_open(ls: OnsaveServer, params: types.DidOpenTextDocumentParams) -> None:
-        ls.opened(params.text_document.uri)
-
-    @feature(types.TEXT_DOCUMENT_DID_CLOSE)
-    def did_close(ls: OnsaveServer, params: types.DidCloseTextDocumentParams) -> None:
-        ls.closed(params.text_document.uri)
-
-    @feature(types.TEXT_DOCUMENT_WILL_SAVE)
-    def will_save(ls: OnsaveServer, params: types.WillSaveTextDocumentParams) -> None:
-        for path in from_proto.paths([params.text_document.uri]):
-            ls.saving.will_save(path, params.reason)
-
-    @feature(types.TEXT_DOCUMENT_DID_SAVE, types.SaveOptions(include_text=False))
-    def did_save(ls: OnsaveServer, params: types.DidSaveTextDocumentParams) -> None:
-        paths = from_proto.paths([params.text_document.uri])
-        ls.saved([path for path in paths if ls.saving.did_save(path)], "save")
-
-    @feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
-    def did_change_watched_files(ls: OnsaveServer, params: Any) -> None:
-        ls.saved(ls.saving.watched(from_proto.watched(params)), "watched")
-        if ls.saving.undecided:
-            asyncio.get_running_loop().call_later(
-                SAVE_SECONDS, lambda: ls.saved(ls.saving.never_came(), "watched")
-            )
-
-    @feature(types.WORKSPACE_DID_CREATE_FILES, every_file)
-    def did_create_files(ls: OnsaveServer, params: types.CreateFilesParams) -> None:
-        ls.saved(from_proto.paths(file.uri for file in params.files), "rename")
-
-    @feature(types.WORKSPACE_DID_DELETE_FILES, every_file)
-    def did_delete_files(ls: OnsaveServer, params: types.DeleteFilesParams) -> None:
-        ls.saved(from_proto.paths(file.uri for file in params.files), "rename")
-
-    @feature(types.WORKSPACE_DID_RENAME_FILES, every_file)
-    def did_rename_files(ls: OnsaveServer, params: types.RenameFilesParams) -> None:
-        uris = [uri for file in params.files for uri in (file.old_uri, file.new_uri)]
-        ls.saved(from_proto.paths(uris), "rename")
-
-    @feature(types.TEXT_DOCUMENT_CODE_LENS)
-    def code_lens(ls: OnsaveServer, params: types.CodeLensParams) -> list[types.CodeLens]:
-        return ls.lenses(params.text_document.uri)
-
-    @feature(ext.WHY)
-    async def why(ls: OnsaveServer, params: Any) -> ext.Why:
-        uri = params.get("uri") if isinstance(params, dict) else getattr(params, "uri", None)
-        return await commands.why(ls, {"uri": uri})
-
-    @feature(ext.LOADED)
-    async def loaded(ls: OnsaveServer, params: Any) -> ext.Loaded:
-        name = params.get("name") if isinstance(params, dict) else getattr(params, "name", None)
-        try:
-            return await commands.loaded(ls, name)
-        except ControlError as error:
-            raise JsonRpcException(str(error), code=-32803) from None  # RequestFailed
-
-    @feature(types.SHUTDOWN)
-    def shutdown(ls: OnsaveServer, params: None) -> None:
-        # Begin now: after `exit` there is little time.
-        ls.spawn(ls.headless.stop(STOP_SECONDS))
 
 
 async def serve(source: BinaryIO, write: Callable[[bytes], object]) -> int:

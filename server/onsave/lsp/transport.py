@@ -3,7 +3,7 @@
 pygls would do all of this itself, but a server that supervises processes needs more: its protocol
 must not be garbled by a stray ``print``, an editor that doesn't read must not stop it, and however
 the editor goes (``exit``, end of file, a signal, a crash that leaves the pipe open) the server has
-to come to its own end. ``shared/field/lsp.md`` lists what was seen to go wrong.
+to come to its own end. ``tests/lsp/test_lifetime.py`` has what was seen to go wrong.
 """
 
 from __future__ import annotations
