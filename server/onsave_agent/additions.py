@@ -38,7 +38,9 @@ def imported(module, entry):
     if found is None or wanted is None:
         raise Refused("import of %s was added, which is not loaded yet" % source)
     file = vars(found).get("__file__")
-    if source.startswith(".") or isinstance(file, str) and not paths.is_library(paths.real(file)):
+    if source.startswith(".") or (
+        isinstance(file, str) and not paths.is_library(paths.real(file))
+    ):
         raise Refused("import of the project's own %s was added" % source)
     if not name:
         return module, bound, wanted

@@ -178,7 +178,7 @@ def _same_constant(one, other):
     if kind is type(equal.__code__):
         return equal(one, other)  # type: ignore[arg-type]
     if kind is tuple:
-        return len(one) == len(other) and all(map(_same_constant, one, other))  # type: ignore
+        return len(one) == len(other) and all(map(_same_constant, one, other))  # type: ignore[arg-type, call-overload]
     return one == other and (kind not in (float, complex) or repr(one) == repr(other))
 
 

@@ -1,4 +1,4 @@
-"""Who keeps something of a function besides the function itself: its results, or what it looks like.
+"""Who keeps something of a function besides the function itself: its results, or its looks.
 
 A function that is given a new body stays the same object, so that whoever calls it is served. But
 what was computed from the old one lives on, and is looked for here.
@@ -30,7 +30,7 @@ def results_of(changed):
     Found by name, as all that a cached function may call is known by name only: some may be
     cleared that need not be, which is what a cache must bear at any time.
     """
-    outdated = []
+    outdated = []  # type: list[object]
     called = None  # type: dict[str, set[str]] | None
     compilers = any(name in sys.modules for name in _COMPILERS)
     for thing in _wrappers(compilers):
@@ -38,7 +38,7 @@ def results_of(changed):
         code = getattr(function, "__code__", None)
         if not isinstance(code, CodeType):
             continue
-        if type(thing) is _LRU and not thing.cache_info().currsize:  # type: ignore[attr-defined]
+        if type(thing) is _LRU and not thing.cache_info().currsize:
             continue
         if called is None:
             called = _calls()
@@ -56,7 +56,7 @@ def _wrappers(compilers):
     """The project's lru_caches and, where there are ``compilers``, compiled functions."""
     for value in _values():
         kind = type(value)
-        if kind is _LRU or compilers and kind.__module__.partition(".")[0] in _COMPILERS:
+        if kind is _LRU or (compilers and kind.__module__.partition(".")[0] in _COMPILERS):
             yield value
 
 
@@ -155,7 +155,7 @@ def only_in_namespace(function, ours):
         gc.unfreeze()
     known = {id(thing) for thing in ours}
     for holder in gc.get_referrers(function):
-        if id(holder) in known or type(holder) is FrameType and _is_agents(holder):
+        if id(holder) in known or (type(holder) is FrameType and _is_agents(holder)):
             continue
         if type(holder) is not dict or not _is_namespace(holder, function):
             return False

@@ -184,7 +184,7 @@ class _File:
         # type: () -> None
         before = ran.before(self.filename)
         for pair in self.changed:
-            if pair.hot or before is not None and codes.key(pair.old) not in before:
+            if pair.hot or (before is not None and codes.key(pair.old) not in before):
                 continue
             reason = "%s ran at start-up"
             if before is None:

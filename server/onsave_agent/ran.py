@@ -19,7 +19,7 @@ from onsave_agent import codes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import CodeType
+    from types import CodeType, FrameType
     from typing import Any
 
 #: filename → its module codes, the newest last; of modules that were seen from the beginning
@@ -184,12 +184,13 @@ def _find_main():
     """The main module's code stands at the bottom of some thread's stack, if it still runs."""
     main = sys.modules.get("__main__")
     namespace = getattr(main, "__dict__", None)
-    for frame in list(sys._current_frames().values()):
-        at = frame  # type: object
-        while at is not None:
-            if at.f_globals is namespace and at.f_code.co_name == "<module>":  # type: ignore
-                trees.setdefault(at.f_code.co_filename, [at.f_code])  # type: ignore
-            at = at.f_back  # type: ignore[attr-defined]
+    stacks = sys._current_frames()
+    for thread in list(stacks):
+        frame = stacks.pop(thread)  # type: FrameType | None
+        while frame is not None:
+            if frame.f_globals is namespace and frame.f_code.co_name == "<module>":
+                trees.setdefault(frame.f_code.co_filename, [frame.f_code])
+            frame = frame.f_back
 
 
 def _find_counter():

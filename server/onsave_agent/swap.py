@@ -158,9 +158,9 @@ class Holders:
                 return list(namespace.values())
             return ()
         if kind is dict:
-            return list(thing.values()) if len(thing) <= 2000 else ()  # type: ignore
+            return list(thing.values()) if len(thing) <= 2000 else ()  # type: ignore[attr-defined, arg-type]
         if kind in (list, tuple, set, frozenset):
-            return list(thing) if len(thing) <= 2000 else ()  # type: ignore
+            return list(thing) if len(thing) <= 2000 else ()  # type: ignore[call-overload, arg-type]
         # The class of an instance is not where its functions are looked for, if it is another's.
         return [x for x in gc.get_referents(thing) if x is not kind]
 

@@ -1,7 +1,7 @@
 """From the save of a handler's body to the first new answer, in an app of some 1,500 modules.
 
-Under Python 3.12, alternately, one save of each in turn: onsave (a patch), uvicorn-hmr, jurigged, and
-a cold restart by hand. Then the throughput of the app with and without the agent, patched and not.
+Under Python 3.12, alternately, one save of each in turn: onsave (a patch), uvicorn-hmr, jurigged,
+and a cold restart by hand. Then the throughput of the app with and without the agent, patched and not.
 
 What is compared with is installed into .cache/patch-bench; without it only onsave is measured.
 """
@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import measure
+
+from harness import Token
 
 ROUNDS = int(os.environ.get("ONSAVE_BENCH_SAVES", "9"))
 PYTHON = Path(__file__).parents[2] / ".cache" / "patch-bench" / "bin" / "python"
@@ -65,11 +67,18 @@ def helper{n}(x):
 
 COMMANDS = {
     "cold": ("{python}", "-m", "uvicorn", "main:app", "--port", "{port}"),
-    "uvicorn-hmr": ("{python}", "-m", "uvicorn_hmr", "main:app", "--port", "{port}"),
+    "uvicorn-hmr": (
+        "{python}",
+        "-c",
+        "from uvicorn_hmr import app; app()",
+        "main:app",
+        "--port",
+        "{port}",
+    ),
     "jurigged": ("{python}", "-m", "jurigged", "-m", "uvicorn", "main:app", "--port", "{port}"),
     "onsave": ("{python}", "-m", "uvicorn", "main:app", "--port", "{port}"),
 }
-WORD = measure.Token("views.py", "word", "/word")
+WORD = Token("views.py", "word", "/word")
 
 
 def table() -> str:
@@ -142,12 +151,11 @@ def rounds(
             if kind == "cold":
                 command = [p.replace("{python}", str(PYTHON)) for p in COMMANDS["cold"]]
                 with measure.bare(where, command, ports[kind]):
-                    at = measure.until_answer(ports[kind], "/word", lambda s: s == word, patience)
+                    at = measure.until_answer(ports[kind], "/word", word.__eq__, patience)
             else:
                 if kind == "onsave":
                     session.tell("views.py")
-                right = lambda said, word=word: said == word
-                at = measure.until_answer(ports[kind], "/word", right, patience)
+                at = measure.until_answer(ports[kind], "/word", word.__eq__, patience)
             if at is not None:
                 times[kind].append(at - began)
         time.sleep(1.0)
@@ -159,8 +167,9 @@ def throughput(
 ) -> list[tuple[str, str]]:
     """The same requests in turn: to the app alone, and to the one that has been patched."""
     command = [p.replace("{python}", str(PYTHON)) for p in COMMANDS["cold"]]
-    with fresh_session(projects["cold"]) as (unpatched, port), measure.bare(
-        projects["cold"], command, ports["cold"]
+    with (
+        fresh_session(projects["cold"]) as (unpatched, port),
+        measure.bare(projects["cold"], command, ports["cold"]),
     ):
         assert unpatched
         measure.until_answer(ports["cold"], "/word", bool, 60)

@@ -24,12 +24,20 @@ BODIES = {
 def session(request: pytest.FixtureRequest, start: Start) -> Session:
     session: Session = start(request.param)
     assert session.sample
+    session.eventually(BODIES[session.sample.name])
     # A worker that is still starting would load what is saved, and run another version.
     pids: set[int] = set()
     session.until(
         lambda s: pids.add(s.pid()) or len(pids) == session.sample.workers, "all workers serve"
     )
+    knows_the_source(session, BODIES[session.sample.name].file)
     return session
+
+
+def knows_the_source(session: Session, file: str) -> None:
+    """The session reads what the app runs a moment after the start, to compare edits with it."""
+    known = lambda s: s.request("why", path=s.path(file))["functions"]
+    session.until(known, f"the source of {file} is known")
 
 
 def body(session: Session) -> Token:
@@ -79,7 +87,9 @@ def test_a_constant_restarts_and_the_next_body_is_patched(session: Session) -> N
     session.eventually(session.sample.main)
     session.settle()
     between = session.identity()
-    assert between[0] == before[0] + 1
+    knows_the_source(session, token.file)
+    # Not "+ 1": a run that was resumed from a snapshot may be given up for a cold one.
+    assert between[0] > before[0], session.story()
     session.bump(token)
     session.eventually(token)
     session.settle()
@@ -89,10 +99,11 @@ def test_a_constant_restarts_and_the_next_body_is_patched(session: Session) -> N
 
 def test_what_ran_at_start_up_restarts(start: Start) -> None:
     session = start("flask")
+    knows_the_source(session, "shop/__init__.py")
     before = session.identity()
     session.project.replace("shop/__init__.py", "app = Flask(__name__)", "app = Flask('shop')")
     session.save_one("shop/__init__.py")
-    session.until(lambda s: s.identity()[0] == before[0] + 1, "a restart")
+    session.until(lambda s: s.identity()[0] > before[0], "a restart")
     session.settle()
     verdict = session.last_verdict("shop/__init__.py")
     assert verdict.action == "restart"

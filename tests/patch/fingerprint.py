@@ -9,8 +9,10 @@ import functools
 import types
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...))
-_SKIPPED = {"__warningregistry__", "__builtins__", "__cached__", "__spec__", "__loader__", "__dict__", "__weakref__",
-            "_abc_impl", "__static_attributes__", "__firstlineno__", "__file__"}  # fmt: skip
+_SKIPPED = {
+    "__builtins__", "__cached__", "__spec__", "__loader__", "__dict__", "__weakref__", "_abc_impl",
+    "__static_attributes__", "__firstlineno__", "__file__", "__warningregistry__",
+}  # fmt: skip
 
 
 def of_module(module):
@@ -35,7 +37,7 @@ def _constant(value):
         return [_constant(v) for v in value]
     if isinstance(value, frozenset):
         return sorted(_constant(v) for v in value)
-    return "%s %r" % (type(value).__name__, value)
+    return f"{type(value).__name__} {value!r}"
 
 
 def _namespace(values, seen, path, module):
@@ -49,7 +51,7 @@ def _namespace(values, seen, path, module):
 def _thing(value, seen, path, module):
     kind = type(value)
     if kind in _PLAIN:
-        return "%s %r" % (kind.__name__, value)
+        return f"{kind.__name__} {value!r}"
     if id(value) in path or len(path) > 60:
         return "…"
     path = path | {id(value)}
@@ -59,7 +61,7 @@ def _thing(value, seen, path, module):
     if kind is types.FunctionType:
         if not _ours(value.__code__.co_filename, module):
             inner = {"closure": [_cell(c, seen, path, module) for c in value.__closure__ or ()]}
-            return ["function %s.%s" % (value.__module__, value.__qualname__), inner]
+            return [f"function {value.__module__}.{value.__qualname__}", inner]
         return [
             "function", value.__name__, value.__qualname__, value.__module__, value.__doc__,
             of_code(value.__code__),
@@ -71,7 +73,7 @@ def _thing(value, seen, path, module):
         ]  # fmt: skip
     if issubclass(kind, type):
         if value.__module__ != module:
-            return "class %s.%s" % (value.__module__, value.__qualname__)
+            return f"class {value.__module__}.{value.__qualname__}"
         return [
             "class", value.__qualname__, type(value).__qualname__,
             [base.__module__ + "." + base.__qualname__ for base in value.__mro__],
@@ -91,7 +93,7 @@ def _thing(value, seen, path, module):
     if kind is functools._lru_cache_wrapper:
         return ["lru_cache", _thing(value.__wrapped__, seen, path, module)]
     if kind is types.GenericAlias or kind.__module__ == "typing":
-        return "type %r" % (value,)
+        return f"type {value!r}"
     if kind in (list, tuple, set, frozenset):
         items = list(value)
         if kind in (set, frozenset):
@@ -108,12 +110,12 @@ def _thing(value, seen, path, module):
         state = None
     if state is not None:
         return ["instance of " + kind.__qualname__, _namespace(state, seen, path, module)]
-    return "%s.%s" % (kind.__module__, kind.__qualname__)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _ours(filename, module):
-    return filename.endswith(module.replace(".", "/") + ".py") or filename.endswith(
-        module.replace(".", "/") + "/__init__.py"
+    return filename.endswith(
+        (module.replace(".", "/") + ".py", module.replace(".", "/") + "/__init__.py")
     )
 
 

@@ -28,9 +28,9 @@ import traceback
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "server"))
 
-from onsave_agent import codes, imports, kept, patch, paths, ran, reports  # noqa: E402, F401
+import fingerprint
 
-import fingerprint  # noqa: E402
+from onsave_agent import imports, patch, paths, ran, reports
 
 sys.dont_write_bytecode = True
 
@@ -46,7 +46,7 @@ def answer(question, namespace):
     try:
         return repr(eval(question, namespace))
     except BaseException as error:
-        return "%s: %s" % (type(error).__name__, error)
+        return f"{type(error).__name__}: {error}"
 
 
 def handle(command, state):

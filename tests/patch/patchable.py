@@ -1,7 +1,7 @@
 """Apps made of a few source files, in a real interpreter of any version, that are edited and asked.
 
-An :class:`App` is the running process; saving goes through ``onsave.core.diff`` and then through the
-agent's own ``patch.handle`` in that process, as it does in a session.
+An :class:`App` is the running process; saving goes through ``onsave.core.diff`` and then through
+the agent's own ``patch.handle`` in that process, as it does in a session.
 """
 
 from __future__ import annotations

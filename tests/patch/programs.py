@@ -2,7 +2,7 @@
 
 A program is two files, ``helper`` and ``app``, each a list of blocks. A block is a piece of source
 with holes; an edit fills a hole anew, adds, drops, moves or lays out blocks. Whatever comes of it
-may be nonsense (a function that is called before it is defined): then a fresh process fails as well.
+may be nonsense (a function that is called before it is defined): then a fresh process fails, too.
 """
 
 from __future__ import annotations
@@ -176,8 +176,13 @@ def hole(draw: Draw, name: str, number: int, prefix: str) -> str:
         "base": ["", "", f"(C{draw(st.integers(0, max(number - 1, 0)))})"],
         "super": ["1", "super().__class__.__name__", "self.x"],
         "path": ["a", "b"],
-        "decorator": ["shout", "wrapped", "functools.lru_cache(None)", "shout\n@wrapped",
-                      "shout\n@functools.lru_cache(None)"],
+        "decorator": [
+            "shout",
+            "wrapped",
+            "functools.lru_cache(None)",
+            "shout\n@wrapped",
+            "shout\n@functools.lru_cache(None)",
+        ],
         "shout": ["1", "2"],
         "wrapped": ["1", "2"],
     }
@@ -334,7 +339,8 @@ def _q_ask(names):
         if c is not None:
             for make in (c, lambda: names["held%d" % n], lambda: names["i%d" % n]):
                 found["C%d%s" % (n, make is c)] = [
-                    _q_try(lambda: make().m(1)), _q_try(lambda: make().p), _q_try(lambda: make().c()),
+                    _q_try(lambda: make().m(1)), _q_try(lambda: make().p),
+                    _q_try(lambda: make().c()),
                     _q_try(lambda: make().s()), _q_try(lambda: len(make())),
                     _q_try(lambda: make().a),
                 ]

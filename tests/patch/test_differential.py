@@ -138,7 +138,9 @@ def report(what: str, found: list[str], history: list[Program]) -> str:
     old, new = (program.sources() for program in history[-2:])
     texts = []
     for file in old:
-        lines = difflib.unified_diff(old[file].split("\n"), new[file].split("\n"), file, lineterm="")
+        lines = difflib.unified_diff(
+            old[file].split("\n"), new[file].split("\n"), file, lineterm=""
+        )
         texts += list(lines)
     return "\n".join([what, *texts, "", *found[:10], "", "app.py was", old["app.py"]])
 

@@ -25,7 +25,7 @@ REFUSED = {
         ("cls.x = 1", "cls.x = 2"), "B.__init_subclass__ ran at start-up"),
     "a closure with other variables": (
         "def make(x, y):\n    def f(): return x\n    return f", "f = make(1, 2)",
-        ("return x", "return y"), "make.<locals>.f uses other variables of the functions around it"),
+        ("return x", "return y"), "make.<locals>.f uses other variables of the functions*"),
     "as many other variables": (  # CPython would let that pass, and swap x and y
         "def make(x, y):\n    def f(): return x\n    return f", "f = make(1, 2)",
         ("def f(): return x", "def f(): return y"), "make.<locals>.f uses other variables*"),
@@ -53,7 +53,7 @@ REFUSED = {
         "a = A(); a.x", ("return 1", "return 2"), "A.x changed, and instances keep what it gave"),
     "code that something rewrote": (
         "def f(): return 1\ndef g(): return 2", "f.__code__ = g.__code__.replace(co_name='f', "
-        "co_firstlineno=1)", ("return 1", "return 3"), "what runs as f is not what its source says*"),
+        "co_firstlineno=1)", ("return 1", "return 3"), "what runs as f is not what*"),
     "a default of what is registered": (
         "def f(x=1): return x\nVIEWS = [f]", "", ("x=1", "x=2"),
         "f has another signature or docstring, and somebody may have read the old one"),
@@ -78,7 +78,7 @@ REFUSED = {
         "def f(): return 1", "", ("def f(): return 1", "import wave\ndef f(): return wave"),
         "import of wave was added, which is not loaded yet"),
     "a constant that others have imported": (
-        "RATE = 1\ndef price(): return RATE", "", ("RATE = 1", "RATE = 2"), "constant RATE changed"),
+        "RATE = 1\ndef f(): return RATE", "", ("RATE = 1", "RATE = 2"), "constant RATE changed"),
     "another decorator": (
         "def d(f): return f\ndef e(f): return f\n@d\ndef f(): return 1", "", ("@d", "@e"),
         "decorator of f changed"),
@@ -129,7 +129,9 @@ def test_what_ran_while_a_module_was_imported_late_is_start_up_too(run):
 
 def test_what_ran_stays_known_after_a_patch(run):
     app = run(app="def f(): return 1\ndef main(): return 1\nX = main()")
-    assert app.save({"app.py": "#\ndef f(): return 2\ndef main(): return 1\nX = main()"}) == "patched"
+    assert (
+        app.save({"app.py": "#\ndef f(): return 2\ndef main(): return 1\nX = main()"}) == "patched"
+    )
     now = "#\n#\ndef f(): return 2\ndef main(): return 2\nX = main()"
     assert app.save({"app.py": now}) == "main ran at start-up"
 
@@ -189,12 +191,14 @@ def test_a_call_under_way_that_only_moved_is_nothing_to_tell(run):
     assert (reply["type"], reply["live"]) == ("patched", [])
 
 
-# --- traps of others -------------------------------------------------------------------------------
+# --- traps of others ------------------------------------------------------------------------------
 
 
 def test_a_route_is_not_registered_twice(run):
     """jurigged, deduperreload: the decorator ran again."""
-    source = "calls = []\ndef route(f):\n    calls.append(f)\n    return f\n@route\ndef f(): return 1"
+    source = (
+        "calls = []\ndef route(f):\n    calls.append(f)\n    return f\n@route\ndef f(): return 1"
+    )
     app = run(app=source)
     assert app.save({"app.py": source.replace("return 1", "return 2")}) == "patched"
     assert app.ask("len(calls), calls[0] is f, calls[0]()") == "(1, True, 2)"

@@ -310,7 +310,9 @@ def test_two_phases(run):
 
 
 def test_memory_stays_flat_over_many_patches(run):
-    source = "def f(): return {0}\nclass A:\n    def m(self): return lambda: {0}\ndef g(): return 1\n"
+    source = (
+        "def f(): return {0}\nclass A:\n    def m(self): return lambda: {0}\ndef g(): return 1\n"
+    )
     app = run(app=source.format(0))
     app.run("import gc, sys, types")
     count = "(gc.collect(), sum(type(o) in (types.FunctionType, list, dict, tuple, set) "

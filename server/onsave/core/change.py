@@ -110,8 +110,8 @@ def order(
         "old": old.decode("latin-1"),
         "new": new.decode("latin-1"),
         "moved": [
-            [m.qualname, m.name, m.old_line, m.new_line, m.state, is_hot(m.qualname, patterns), m.body,
-             m.header]
+            [m.qualname, m.name, m.old_line, m.new_line, m.state, is_hot(m.qualname, patterns),
+             m.body, m.header]
             for m in change.moved
         ],
         "gone": [list(g) for g in change.gone],
