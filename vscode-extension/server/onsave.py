@@ -9,7 +9,7 @@ Exit codes of its own: 90 this Python is too old; 91 something of onsave cannot 
 """
 
 # Old Pythons must be able to read this far: no pathlib, no newer ways to format.
-# ruff: noqa: I001, PTH100, PTH118, PTH120, RUF005, UP031
+# ruff: noqa: I001, PTH100, PTH112, PTH118, PTH120, RUF005, UP031
 
 import json
 import os
@@ -35,10 +35,22 @@ def platform_tag():
 
 def add_libraries():
     """Our libraries first, so that nothing of the interpreter's own can take their place."""
-    sys.path[0:1] = [
-        os.path.join(HERE, "libs"),
-        os.path.join(HERE, "psutil", platform_tag()),
-    ]
+    sys.path[0:1] = [os.path.join(HERE, "libs"), psutil_folder()]
+
+
+def psutil_folder():
+    return os.path.join(HERE, "psutil", platform_tag())
+
+
+def has_psutil():
+    """Ours, or else the interpreter's own. Not imported where ours is there: that takes time."""
+    if os.path.isdir(psutil_folder()):
+        return True
+    try:
+        import psutil  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def check():
@@ -54,9 +66,7 @@ def check():
             found["problem"] = "broken"
             found["detail"] = "%s: %s" % (type(error).__name__, error)
         else:
-            try:
-                import psutil  # noqa: F401
-            except ImportError:
+            if not has_psutil():
                 found["problem"] = "psutil"
                 found["detail"] = platform_tag()
     print(json.dumps(found))
@@ -75,15 +85,16 @@ def main():
             % (MINIMUM + (sys.executable,) + sys.version_info[:2])
         )
         return 90
+    if sys.argv[1:2] == ["run"] and not has_psutil():
+        # The session would miss it only when it is about to stop the app.
+        sys.stderr.write(
+            "onsave carries no psutil for %s. Install it where %s finds it, or set "
+            "onsave.server.python to a Python that has it.\n" % (platform_tag(), sys.executable)
+        )
+        return 92
     try:
         from onsave.cli import main as onsave
     except ImportError as error:
-        if error.name == "psutil":
-            sys.stderr.write(
-                "onsave carries no psutil for %s. Install it where %s finds it, or set "
-                "onsave.server.python to a Python that has it.\n" % (platform_tag(), sys.executable)
-            )
-            return 92
         sys.stderr.write("onsave cannot be started by %s: %s\n" % (sys.executable, error))
         return 91
     return onsave()

@@ -104,7 +104,12 @@ export class Commands {
   async request(command: string, args: object): Promise<void> {
     const client = await this.needServer();
     this.log.debug(`${command} ${JSON.stringify(args)}`);
-    await client?.sendRequest(ExecuteCommandRequest.type, { command, arguments: [args] });
+    try {
+      await client?.sendRequest(ExecuteCommandRequest.type, { command, arguments: [args] });
+    } catch (error) {
+      // A session that was stopped may be gone before it has answered.
+      if (command !== serverCommand.stop || !String(error).endsWith('has ended')) throw error;
+    }
   }
 
   private async needServer(): Promise<Server['running']> {

@@ -199,7 +199,8 @@ async function steps() {
   if (await fetched() !== 'A pot of tea costs 3 £') throw new Error('the picked app is another');
   await command('onsave: Stop');
   await statusSays(/^\S*\s*onsave$/);
-  say('picked from the list, run and stopped');
+  await noToasts();
+  say('picked from the list, run and stopped, without a notification');
 }
 
 let code = 0;
