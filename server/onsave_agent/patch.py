@@ -9,6 +9,7 @@ session restarts the app.
 Functions that do what they did are given new code too, so that their lines are right.
 """
 
+import marshal
 import sys
 
 from onsave_agent import additions, codes, kept, origins, ran, reports, swap
@@ -26,6 +27,8 @@ _MADE_INSTANCES = frozenset(
 
 _prepared = {}  # type: dict[object, list[dict[str, Any]]]
 _done = None  # type: Patch | None
+#: filename → digest and code of what was patched in last: not compiled again if it is the old one
+_last_made = {}  # type: dict[str, tuple[str, bytes]]
 
 
 def handle(message):
@@ -144,7 +147,9 @@ class _File:
         if codes.digest(old) != order["old_digest"] or codes.digest(new) != order["digest"]:
             raise Refused("the source that came with the patch is damaged")
         self.module_code = codes.compiled(new, self.filename)
-        old_code = codes.compiled(old, self.filename)
+        old_code = _known_code(self.filename, order["old_digest"])
+        if old_code is None:
+            old_code = codes.compiled(old, self.filename)
         self.pairs = codes.pairs(old_code, self.module_code, order)
         self.changed = [pair for pair in self.pairs if pair.is_changed]
         self._by_key = {}  # type: dict[tuple[str, int], list[codes.Pair]]
@@ -271,6 +276,7 @@ class _File:
         self._catch_up()
         keys = {codes.key(pair.old): codes.key(pair.new) for pair in self.pairs if pair.new}
         ran.moved(self.filename, keys, self.module_code)
+        _last_made[self.filename] = (self.order["digest"], marshal.dumps(self.module_code))
         linecache = sys.modules.get("linecache")
         if linecache is not None:
             linecache.cache.pop(self.filename, None)
@@ -301,3 +307,12 @@ class _File:
         holders = swap.Holders(self.filename, [])
         holders.search()
         return self._live(holders)
+
+
+def _known_code(filename, digest):
+    # type: (str, str) -> CodeType | None
+    """A copy of the module code, which nobody else holds: references to it are counted."""
+    known = _last_made.get(filename)
+    if known is None or known[0] != digest:
+        return None
+    return marshal.loads(known[1])  # type: ignore[no-any-return]

@@ -336,3 +336,32 @@ def test_code_that_is_hot_is_still_what_its_source_says(run):
     app.run("for _ in range(1000): a.f()")
     assert app.save({"app.py": "# moved\n" + source}) == "patched"
     assert app.ask("a.f(), a.f.__code__.co_firstlineno") == "([1, 2, 3], 4)"
+
+
+def test_without_the_means_to_know_what_ran_everything_may_have(run):
+    """Another layout of code objects, or all of sys.monitoring's tools taken."""
+    app = run(app="def f(): return 1", start=False)
+    app.run("from onsave_agent import ran; ran._monitor, ran._counter = None, False")
+    app.start()
+    reason = "it is not known whether f ran before the app was ready"
+    assert app.save({"app.py": "def f(): return 2"}) == reason
+    assert app.save({"app.py": "# moved\ndef f(): return 1"}) == "patched"
+
+
+def test_a_tool_number_that_is_taken_is_left_alone(run):
+    app = run(app="import sys\ndef f(): return 1", start=False)
+    app.run(
+        """
+        import sys
+        from onsave_agent import ran
+        monitoring = getattr(sys, "monitoring", None)
+        if monitoring:
+            monitoring.free_tool_id(ran._monitor)
+            monitoring.use_tool_id(4, "somebody")
+            ran._monitor = None
+            ran.begin()
+            assert monitoring.get_tool(3) == "onsave", monitoring.get_tool(3)
+        """
+    )
+    app.start()
+    assert app.save({"app.py": "import sys\ndef f(): return 2"}) == "patched"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -64,8 +65,12 @@ _HOOKS = {
 _ENUMS = {"Enum", "IntEnum", "StrEnum", "Flag", "IntFlag", "ReprEnum", "EnumMeta", "EnumType"}
 
 
+@functools.lru_cache(maxsize=8)
 def parse(source: bytes) -> ast.Module:
-    """The tree of ``source``. Raises SyntaxError (also for what ``compile`` calls ValueError)."""
+    """The tree of ``source``, not to be changed. Raises SyntaxError, for ValueErrors as well.
+
+    The last few are remembered: what is new in one save is old in the next.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
