@@ -151,8 +151,9 @@ SNAPSHOT_MESSAGES = {
         "executable": str, "argv": list, "refused": object,
     },
     # Answer to "try". modules: names that can be imported ahead; skipped: [name, reason] each;
-    # files: what was opened meanwhile outside the workspace and the libraries.
-    "tried": {"modules": list, "skipped": list, "files": list},
+    # looks: [name, what] each, of those that look at the working directory, the locale or the
+    # time zone; files: what was opened meanwhile outside the workspace and the libraries.
+    "tried": {"modules": list, "skipped": list, "looks": list, "files": list},
     # Answer to "warm". modules: how many were imported; files: those that they came from.
     # refused: why this snapshot is no good after all, or null.
     "warmed": {"modules": int, "files": list, "refused": object},
@@ -191,7 +192,8 @@ SESSION_MESSAGES = {
     # forks processes, so that they would share what is drawn by lot.
     "try": {"names": list, "without": list, "forks": bool},
     # To a snapshot: import these ahead, which is not to bring along those, and say "warmed".
-    "warm": {"names": list, "without": list},
+    # looks: as in "tried".
+    "warm": {"names": list, "without": list, "looks": list},
     # To a snapshot: go on, as that run. settings: ONSAVE_AGENT of that run.
     "resume": {"run": int, "settings": str},
     # To a snapshot: end.

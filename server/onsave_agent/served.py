@@ -66,6 +66,7 @@ class Served:
         self._read_in_c = read_in_c()
         self._functions = {}  # type: dict[str, dict[str, object]]
         self._values = {}  # type: dict[str, dict[str, object]]
+        self._state = warm.state()
         self._told = False
 
     def install(self, installed):
@@ -87,8 +88,12 @@ class Served:
             return None
         with self._lock:
             if name in self._store:
-                self._verify(name)
-                self._give(name, first=name)
+                try:
+                    self._verify(name)
+                    self._give(name, first=name)
+                except Exception as error:  # a bug of ours: not at the app's cost
+                    self._tell([["", "%s: %s" % (type(error).__name__, error)]])  # type: ignore[operator]
+                    raise
             elif sys.modules.get(name) is not self._given[name]:
                 return None  # The app took it away, to have it executed once more.
             spec = _bootstrap.ModuleSpec(name, self)
@@ -122,7 +127,7 @@ class Served:
             reports.loaded(*entry.report)  # type: ignore[arg-type]
         self._values[name] = warm.values(entry.module)
         if name in warm.REPLACED:
-            self._functions[name] = warm.callables(vars(entry.module))
+            self._functions[name] = warm.callables(entry.module)
         for need in entry.needs:
             self._give(need)
         if entry.filters:
@@ -220,7 +225,7 @@ class Served:
         """Whether everything that ``entry`` depended on is the same; else ``_reason`` says what."""
         for need in entry.needs:
             if need in self._values:
-                namespace = getattr(self._given[need], "__dict__", {})
+                namespace = warm.namespace(self._given[need])
                 for key, value in self._values[need].items():
                     if namespace.get(key) is not value:
                         self._reason = "it may have taken over %s.%s as it was" % (need, key)
@@ -228,6 +233,10 @@ class Served:
         for key, value in entry.reads.items():
             if warm.variable(key) != value:
                 self._reason = "it reads %s, which the app sets as it starts" % key
+                return False
+        for what in entry.looks:
+            if warm.state()[what] != self._state[what]:
+                self._reason = "it looks at the %s, which the app changes as it starts" % what
                 return False
         if entry.metadata and warm.installed() != self._installed:
             self._reason = "it asks what is installed, which is more by now"

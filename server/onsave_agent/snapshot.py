@@ -177,6 +177,9 @@ def _warm(connection, message):
         error = "%s can't be imported ahead: %s: %s" % (name, type(raised).__name__, raised)
     recorder.end()
     files = warm.files_of(recorder.entries)
+    for name, what in message["looks"]:  # type: ignore[attr-defined]
+        if name in recorder.entries:
+            recorder.entries[name].looks.add(what)
     _store = recorder.hide()
     more = [name for name in message["without"] if name in _store]  # type: ignore[attr-defined]
     if more and error is None:

@@ -119,6 +119,12 @@ class Trial:
                 for name, reason in skipped.items()
                 if name not in _NEVER or name in self.recorder.entries
             ],
+            "looks": [
+                [name, what]
+                for name, entry in self.recorder.entries.items()
+                if name not in skipped
+                for what in sorted(entry.looks)
+            ],
             "files": list(self.opened),
         }
 
@@ -230,25 +236,34 @@ class Trial:
         # type: () -> None
         """Of these there is no audit event. What they tell, the app may change as it starts."""
         for name in ("getcwd", "getcwdb"):
-            self._watch_function(os, name, "looks at the working directory")
+            setattr(os, name, self._watched(os, name, "working directory"))
         for name in ("setlocale", "localeconv", "nl_langinfo"):
-            self._watch_function(_locale, name, "looks at the locale")
+            setattr(_locale, name, self._watched(_locale, name, "locale"))
         if self._forks:
-            self._watch_function(os, "urandom", "draws random numbers, which workers would share")
+            os.urandom = self._watched(os, "urandom", "")
         sys.modules["time"] = _Time(self)
 
-    def _watch_function(self, module, name, reason):
-        # type: (object, str, str) -> None
+    def _watched(self, module, name, what):
+        # type: (object, str, str) -> Any
+        """A function in the place of this one, which tells that somebody looks at ``what``."""
         real = getattr(module, name)
 
-        def watched(*arguments):
-            # type: (*object) -> object
-            if self._active:
-                self.blame(reason)
-            return real(*arguments)
+        def watched(*arguments, **options):
+            # type: (*object, **object) -> object
+            self.looks(what)
+            return real(*arguments, **options)
 
         watched.__name__ = watched.__qualname__ = name
-        setattr(module, name, watched)
+        return watched
+
+    def looks(self, what):
+        # type: (str) -> None
+        if not self._active:
+            return
+        if what:
+            self.recorder.stack[-1].looks.add(what)
+        else:
+            self.blame("draws random numbers, which workers would share")
 
     def _take_state(self):
         # type: () -> dict[str, object]
@@ -322,10 +337,12 @@ class _Time(type(sys)):  # type: ignore[misc]
 
     def __getattribute__(self, name):
         # type: (str) -> object
-        found = super().__getattribute__(name)
-        if name in _LOCAL and super().__getattribute__("_trial")._active:
-            super().__getattribute__("_trial").blame("looks at the time zone")
-        return found
+        if name in _LOCAL:
+            trial = super().__getattribute__("_trial")
+            if callable(getattr(time, name)):
+                return trial._watched(time, name, "time zone")
+            trial.looks("time zone")
+        return super().__getattribute__(name)
 
 
 def _is_cache(path):

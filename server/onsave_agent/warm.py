@@ -14,6 +14,7 @@ import _warnings
 import builtins
 import os
 import sys
+import time
 
 from onsave_agent import paths, reports
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 _bootstrap = _frozen_importlib  # type: Any
+_there = "_locale" in sys.modules
+_locale = __import__("_locale")
+if not _there:
+    del sys.modules["_locale"]  # whether and when the app imports it is the app's affair
 
 #: The name of the import system's own frames, for ours between them: they are stripped from
 #: tracebacks, and skipped by the stack levels of warnings.
@@ -36,6 +41,7 @@ REPLACED = (
     "pathlib", "tempfile", "contextlib", "functools", "collections", "inspect", "typing",
     "traceback",
 )  # fmt: skip
+_namespace = type(sys).__dict__["__dict__"].__get__  # type: ignore[index]
 _NOT_CALLABLE = (int, str, bytes, float, tuple, list, dict, set, frozenset, bool, type(None))
 
 #: Readers of what is installed, by module.
@@ -47,8 +53,8 @@ class Entry:
     """One module that was imported ahead, and what its execution asked for."""
 
     __slots__ = (
-        "bound", "filters", "metadata", "missing", "module", "name", "needs", "reads", "replaced",
-        "report", "trouble",
+        "bound", "filters", "looks", "metadata", "missing", "module", "name", "needs", "reads",
+        "replaced", "report", "trouble",
     )  # fmt: skip
 
     def __init__(self, name):
@@ -61,6 +67,7 @@ class Entry:
         self.filters = []  # type: list[tuple[bool, object]]
         self.replaced = []  # type: list[tuple[str, str, object, object]]
         self.report = None  # type: list[object] | None  # what an agent tells of its file
+        self.looks = set()  # type: set[str]  # at the state of the process, see state()
         self.metadata = False  # whether it asked what is installed
         self.bound = False  # whether its package has it as an attribute
         self.trouble = ""  # a failed import that it survived
@@ -167,6 +174,7 @@ class Recorder:
         top.filters += entry.filters
         top.replaced += entry.replaced
         top.metadata = top.metadata or entry.metadata
+        top.looks |= entry.looks
         absent = getattr(error, "name", None)
         if isinstance(error, ModuleNotFoundError) and absent == entry.name:
             top.missing.setdefault(entry.name, importer)
@@ -207,14 +215,13 @@ class Recorder:
                 found[name] = entry
         for name, entry in found.items():
             package, _, child = name.rpartition(".")
-            namespace = getattr(sys.modules.get(package), "__dict__", {})
-            entry.bound = bool(package) and namespace.get(child) is entry.module
+            space = namespace(sys.modules.get(package))
+            entry.bound = bool(package) and space.get(child) is entry.module
         for name, entry in found.items():
             if entry.bound:
                 package, _, child = name.rpartition(".")
-                vars(found[package].module if package in found else sys.modules[package]).pop(
-                    child, None
-                )
+                where = found[package].module if package in found else sys.modules[package]
+                namespace(where).pop(child, None)
         for name in found:
             sys.modules.pop(name, None)
         self._the_filters[:] = self._before
@@ -234,19 +241,27 @@ def functions(but=()):
     """
     found = {}
     for name in REPLACED:
-        namespace = getattr(sys.modules.get(name), "__dict__", None)
-        if namespace is not None and name not in but:  # type: ignore[operator]
-            found[name] = callables(namespace)
+        if name in sys.modules and name not in but:  # type: ignore[operator]
+            found[name] = callables(sys.modules[name])
     return found
 
 
-def callables(namespace):
-    # type: (dict[str, object]) -> dict[str, object]
+def namespace(module):
+    # type: (object) -> dict[str, Any]
+    """Not getattr: a lazy module is to stay asleep."""
+    try:
+        return _namespace(module)  # type: ignore[no-any-return]
+    except TypeError:
+        return {}  # nothing of the kind, put there by hand
+
+
+def callables(module):
+    # type: (object) -> dict[str, object]
     return {
         key: value
-        for key, value in list(namespace.items())
+        for key, value in list(namespace(module).items())
         # Hooks are there to be replaced.
-        if not isinstance(value, _NOT_CALLABLE) and not key.endswith(("__", "hook"))
+        if not issubclass(type(value), _NOT_CALLABLE) and not key.endswith(("__", "hook"))
         and callable(value)
     }
 
@@ -255,11 +270,11 @@ def replaced(before):
     # type: (dict[str, dict[str, object]]) -> tuple[str, str, object, object] | None
     """The first of these that is another one now: (module, name, before, now)."""
     for name, values in before.items():
-        namespace = getattr(sys.modules.get(name), "__dict__", None)
-        if namespace is not None:
+        if name in sys.modules:
+            space = namespace(sys.modules[name])
             for key, value in values.items():
-                if namespace.get(key) is not value:
-                    return name, key, value, namespace.get(key)
+                if space.get(key) is not value:
+                    return name, key, value, space.get(key)
     return None
 
 
@@ -289,7 +304,7 @@ def files_of(names):
     """(name, real path) of those of these modules that came from files and are loaded."""
     found = []
     for name in list(names):  # type: ignore[call-overload]
-        path = getattr(sys.modules.get(name), "__dict__", {}).get("__file__")
+        path = namespace(sys.modules.get(name)).get("__file__")
         if isinstance(path, str):
             found.append((name, paths.real(os.path.abspath(path))))
     return found
@@ -298,11 +313,22 @@ def files_of(names):
 def values(module):
     # type: (object) -> dict[str, object]
     """What of a module others may have taken over as it was: public names, and functions."""
+    # type(), not isinstance(): a lazy object is not to be waked up by asking what it is.
     return {
         key: value
-        for key, value in list(getattr(module, "__dict__", {}).items())
-        if not isinstance(value, type(sys)) and (key[:1] != "_" or callable(value))
+        for key, value in list(namespace(module).items())
+        if not issubclass(type(value), type(sys)) and (key[:1] != "_" or callable(value))
         and not key.endswith(("__", "hook"))
+    }
+
+
+def state():
+    # type: () -> dict[str, object]
+    """What a program may change as it starts, and a library look at when it is imported."""
+    return {
+        "working directory": os.getcwd(),
+        "locale": _locale.setlocale(_locale.LC_ALL, None),
+        "time zone": time.tzname,
     }
 
 

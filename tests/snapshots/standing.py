@@ -89,6 +89,7 @@ class Stand:
         self._listener.bind(self._path)
         self._listener.listen(20)
         self.skipped: dict[str, str] = {}
+        self.looks: list[list[str]] = []
 
     def write(self, **files: str) -> None:
         """write(app="…", pkg__mod="…"): modules, ``__`` for folders; of the project, or of the
@@ -166,13 +167,13 @@ class Stand:
         tried = peer.receive()
         out, err = process.communicate(timeout=PATIENCE)
         assert tried is not None and not out and not err, (tried, out, err)
-        self.skipped = dict(tried["skipped"])
+        self.skipped, self.looks = dict(tried["skipped"]), tried["looks"]
         return tried
 
     def snapshot(self, names: list[str]) -> tuple[subprocess.Popen[str], Peer, dict[str, Any]]:
         process, peer = self.spawn(snapshot=2)
         assert peer.hello["refused"] is None
-        peer.send(type="warm", names=names, without=list(self.skipped))
+        peer.send(type="warm", names=names, without=list(self.skipped), looks=self.looks)
         warmed = peer.receive()
         assert warmed is not None and warmed["refused"] is None, warmed
         return process, peer, warmed

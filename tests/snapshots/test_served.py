@@ -225,6 +225,61 @@ def test_a_variable_that_is_read_in_c(stand: Callable[..., Stand], one_python: s
     assert "OMP_NUM_THREADS" in started_differently(app, names, lambda: app.write(app=edited))[""]
 
 
+@pytest.mark.parametrize(
+    ("look", "change", "what"),
+    [
+        ("import os; X = os.getcwd()", "import os; os.chdir('/')", "working directory"),
+        ("import locale; X = locale.getlocale()",
+         "import locale; locale.setlocale(locale.LC_ALL, 'C.UTF-8')", "locale"),
+        ("import time; X = time.timezone",
+         "import os, time; os.environ['TZ'] = 'XXX-5'; time.tzset()", "time zone"),
+        ("import time; X = time.localtime()",
+         "import os, time; os.environ['TZ'] = 'XXX-5'; time.tzset()", "time zone"),
+    ],
+)  # fmt: skip
+def test_the_state_of_the_process(
+    stand: Callable[..., Stand], one_python: str, look: str, change: str, what: str
+) -> None:
+    app = stand(one_python, "app.py")
+    app.write(lib__looker=look, app="import json, looker; print(looker.X)")
+    cold = app.cold()
+    names = app.attempt(app.names(cold))["modules"]
+    assert "looker" in names
+    if "localtime" not in look:
+        assert app.resumed(names).out == cold.out
+    unlike = started_differently(
+        app, names, lambda: app.write(app=f"{change}\nimport json, looker; print(1)")
+    )
+    assert what in unlike["looker"]
+
+
+def test_what_a_dependent_took_over(stand: Callable[..., Stand], python: str) -> None:
+    app = stand(python, "app.py")
+    app.write(
+        lib__tool="RETRIES = 3\ndef send(): return 'sent'",
+        lib__user="from tool import send, RETRIES\ndef use(): return send(), RETRIES",
+        app="import tool, user; print(user.use())",
+    )
+    names = app.attempt(app.names(app.cold()))["modules"]
+    edited = "import tool\ntool.RETRIES = 5\nimport user; print(user.use())"
+    unlike = started_differently(app, names, lambda: app.write(app=edited))
+    assert "tool.RETRIES" in unlike["user"]
+
+
+def test_lazy_objects_are_left_asleep(stand: Callable[..., Stand], one_python: str) -> None:
+    app = stand(one_python, "app.py")
+    app.write(
+        lib__lazy="AWAKE = []\nclass Lazy:\n"
+        "    @property\n    def __class__(self):\n        AWAKE.append(1)\n        return int\n"
+        "    def __getattr__(self, name):\n        AWAKE.append(2)\n        raise AttributeError\n"
+        "    def __eq__(self, other):\n        AWAKE.append(3)\n        return False\n"
+        "lazy = Lazy()",
+        lib__user="import lazy",
+        app="import lazy, user; print(lazy.AWAKE)",
+    )
+    assert app.cold().out == app.resumed().out == "[]\n"
+
+
 def test_a_function_that_the_app_replaces(stand: Callable[..., Stand], python: str) -> None:
     app = stand(python, "app.py")
     app.write(

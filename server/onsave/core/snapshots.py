@@ -31,12 +31,14 @@ class Knowledge:
     names:   the libraries' modules that runs have imported, in the order in which they asked
     tried:   those that a trial has looked at
     skipped: those that are left to the app, with the reason
+    looks:   (name, at what) of those that look at the working directory, the locale …
     opened:  files outside libraries and workspace that were read as they were imported
     """
 
     names: list[str] = field(default_factory=list)
     tried: set[str] = field(default_factory=set)
     skipped: dict[str, str] = field(default_factory=dict)
+    looks: tuple[tuple[str, str], ...] = ()
     opened: tuple[str, ...] = ()
     trials: int = 0
     absent: set[str] = field(default_factory=set)  # which the last run had not imported (so far)

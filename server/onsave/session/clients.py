@@ -196,7 +196,8 @@ class Clients:
         peer.send({"type": "reply", "id": number, "result": result})
 
     def _asked_status(self, peer: Peer, message: Message) -> None:
-        self._reply(peer, message["id"], self._status())
+        snapshots = self._session.snapshots.full_status()
+        self._reply(peer, message["id"], {**self._status(), "snapshots": snapshots})
 
     def _asked_restart(self, peer: Peer, message: Message) -> None:
         self._session.post(ev.RestartAsked(force=message.get("force") is True))

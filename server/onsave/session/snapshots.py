@@ -9,20 +9,19 @@ says why.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from onsave.core import events as ev
 from onsave.core import snapshots as policy
 from onsave.core.model import Phase
-from onsave.session import commands
+from onsave.session import commands, standby
 from onsave.session.peers import Message, Peer
 from onsave.session.platform import here
+from onsave.session.standby import Snapshot
 from onsave_agent import protocol
 
 if TYPE_CHECKING:
@@ -30,30 +29,13 @@ if TYPE_CHECKING:
 
 #: How long the app is left alone after it came up, before the snapshot is started, in seconds.
 IDLE = 0.3
+#: Snapshots that end by themselves, so many, are not started any more.
+MOST_DEATHS = 3
 #: A snapshot that has not got that far by then never will, in seconds.
 HELLO_WITHIN = 20.0
 WARM_WITHIN = 120.0
 #: Clocks of file systems tick more slowly than the others.
 TICK = 50_000_000  # ns
-
-
-@dataclass(eq=False)
-class Snapshot:
-    """One process that stands by, or tries."""
-
-    number: int
-    pid: int
-    argv: list[str]
-    env: dict[str, str]  # without ONSAVE_AGENT
-    cwd: str
-    told: Mapping[str, Any]
-    trial: bool
-    started: int  # ns since the epoch
-    state: str = "starting"  # "starting" | "warming" | "trying" | "ready"
-    peer: Peer | None = None
-    names: list[str] = field(default_factory=list)
-    modules: int = 0
-    files: dict[str, policy.Stat | None] = field(default_factory=dict)
 
 
 class Snapshots:
@@ -66,6 +48,7 @@ class Snapshots:
         self._resumed: dict[int, float] = {}  # run → when
         self._banned = ""
         self._ups: set[int] = set()
+        self._deaths = 0
         self._doubt = ""  # why the next start is to be cold
         self._executable = ""  # the app's Python, where the command is that
         self._planned = False
@@ -79,7 +62,9 @@ class Snapshots:
     def run_up(self, run: int, seconds: float) -> None:
         """Run ``run`` is up, or has ended well, ``seconds`` after it was started."""
         self._ups.add(run)
-        if run not in self._resumed and self._cold is None:
+        if run in self._resumed:
+            self._known.trials = 0
+        elif self._cold is None:
             self._cold = seconds
         if self._doubt:
             self._ban(self._doubt)
@@ -104,8 +89,11 @@ class Snapshots:
         run = session.app.newest_run
         if self._closed or session.app.ending or run is None:
             return
-        if run.phase in (Phase.STARTING, Phase.WAITING, Phase.STOPPING) or session.app.busy:
-            return  # its coming up, or what follows it, brings us back
+        if session.app.checking or session.app.patching:
+            self.plan()
+            return
+        if session.app.busy:
+            return  # a run's coming up, or its failure, brings us back
         if any(snapshot.state != "ready" for snapshot in self._all.values()):
             return  # its end, or its being ready, brings us back
         if run.up or run.failure is None:
@@ -186,7 +174,7 @@ class Snapshots:
             return
         session.processes.helpers.add(pid)
         self._all[number] = Snapshot(
-            number, pid, argv, _without_agent(env), session.cwd, told, trial, started
+            number, pid, argv, standby.without_agent(env), session.cwd, told, trial, started
         )
         self.reason = "the snapshot is not ready yet"
         session.loop.after(HELLO_WITHIN, lambda: self._too_slow(number, "starting"))
@@ -226,6 +214,7 @@ class Snapshots:
             names = [name for name in known.ahead if name in known.tried]
             snapshot.state, snapshot.names = "warming", names
             message = {"type": "warm", "names": names, "without": list(known.skipped)}
+            message["looks"] = [list(look) for look in known.looks]
         peer.send(message)
 
     def message(self, peer: Peer, message: Message) -> None:
@@ -234,6 +223,7 @@ class Snapshots:
             return
         if message["type"] == "tried":
             skipped = {str(name): str(reason) for name, reason in message["skipped"]}
+            self._known.looks = tuple((str(name), str(what)) for name, what in message["looks"])
             self._known.opened = tuple(map(str, message["files"]))
             self._known.took(snapshot.names, set(message["modules"]), skipped)
             self._end(snapshot)
@@ -244,14 +234,14 @@ class Snapshots:
     def _warmed(self, snapshot: Snapshot, message: Message) -> None:
         files = [*map(str, message["files"]), *self._known.opened]
         path = commands.program(snapshot.argv, snapshot.env, snapshot.cwd)
-        snapshot.files = _stats([*files, *([path] if path else [])])
+        snapshot.files = standby.stats([*files, *([path] if path else [])])
         new = policy.too_new(snapshot.files, snapshot.started - TICK)
         if message["refused"] or new:
             self._end(snapshot)
+            self.reason = str(message["refused"] or f"{new} has just changed")
             if message["refused"]:
-                self._ban(str(message["refused"]))
-            else:
-                self.reason = f"{new} has just changed"
+                self._known.tried.clear()  # other than in the trial: another one
+                self.plan()
             return
         snapshot.modules = message["modules"]
         snapshot.state = "ready"
@@ -263,6 +253,11 @@ class Snapshots:
         if snapshot is not None and not snapshot.trial:
             self._end(snapshot)
             self.reason = "the snapshot has ended"
+            self._deaths += 1
+            if self._deaths > MOST_DEATHS:
+                self._ban("snapshots end by themselves")
+            else:
+                self.plan()
         elif snapshot is not None and snapshot.state == "trying":
             self._end(snapshot)
             self._ban("the trial of what can be imported ahead has ended early")
@@ -300,16 +295,16 @@ class Snapshots:
         self, snapshot: Snapshot, argv: list[str], env: dict[str, str], told: Mapping[str, Any],
         stale: Sequence[str],
     ) -> str | None:  # fmt: skip
-        if not _lives(snapshot.pid):
+        if not standby.lives(snapshot.pid):
             return "the snapshot has ended"
-        if (argv, _without_agent(env), _lasting(told)) != (
-            snapshot.argv, snapshot.env, _lasting(snapshot.told)
+        if (argv, standby.without_agent(env), standby.lasting(told)) != (
+            snapshot.argv, snapshot.env, standby.lasting(snapshot.told)
         ):  # fmt: skip
             return "the command, its environment or its settings are different now"
         edited = {*told["edited"], *stale}.intersection(snapshot.files)
         if edited:
             return f"{min(edited)} was edited"
-        different = policy.changed(snapshot.files, _stats(snapshot.files))
+        different = policy.changed(snapshot.files, standby.stats(snapshot.files))
         return f"{different} is different now" if different else None
 
     def _fits(self, snapshot: Snapshot) -> bool:
@@ -318,10 +313,10 @@ class Snapshots:
         except Exception:
             return False
         stats_known = snapshot.state != "ready" or not policy.changed(
-            snapshot.files, _stats(snapshot.files)
+            snapshot.files, standby.stats(snapshot.files)
         )
-        return stats_known and (argv, _without_agent(env), _lasting(told)) == (
-            snapshot.argv, snapshot.env, _lasting(snapshot.told)
+        return stats_known and (argv, standby.without_agent(env), standby.lasting(told)) == (
+            snapshot.argv, snapshot.env, standby.lasting(snapshot.told)
         )  # fmt: skip
 
     def _watch(self, number: int, bound: float) -> None:
@@ -396,59 +391,22 @@ class Snapshots:
     # --- telling ----------------------------------------------------------------------------
 
     def status(self) -> Message:
+        """What every status says: cheap."""
+        ready = any(snapshot.state == "ready" for snapshot in self._all.values())
+        return {"ready": ready, "reason": self.reason}
+
+    def full_status(self) -> Message:
         """What ``onsave status --json`` shows under "snapshots"."""
         return {
-            "ready": any(snapshot.state == "ready" for snapshot in self._all.values()),
-            "reason": self.reason,
+            **self.status(),
             "processes": [
                 {
                     "pid": snapshot.pid,
                     "state": snapshot.state,
                     "modules": snapshot.modules,
-                    "bytes": _memory(snapshot.pid),
+                    "bytes": standby.memory(snapshot.pid),
                 }
                 for snapshot in self._all.values()
             ],
             "skipped": [list(item) for item in sorted(self._known.skipped.items())],
         }
-
-
-def _without_agent(env: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in env.items() if key != protocol.ENVIRONMENT_KEY}
-
-
-def _lasting(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What an agent is told that does not change from run to run."""
-    passing = ("run", "held", "beside", "edited", "snapshot")
-    return {key: value for key, value in told.items() if key not in passing}
-
-
-def _stats(paths: Mapping[str, Any] | Sequence[str]) -> dict[str, policy.Stat | None]:
-    found: dict[str, policy.Stat | None] = {}
-    for path in paths:
-        found[path] = None
-        with contextlib.suppress(OSError):
-            stat = os.stat(path)
-            times = stat.st_mtime_ns, stat.st_ctime_ns
-            found[path] = (stat.st_dev, stat.st_ino, stat.st_size, *times)
-    return found
-
-
-def _lives(pid: int) -> bool:
-    import psutil
-
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
-
-
-def _memory(pid: int) -> int | None:
-    """What the process has for itself, shared pages in proportion (PSS) where that is known."""
-    import psutil
-
-    try:
-        full = psutil.Process(pid).memory_full_info()
-    except (psutil.Error, OSError):
-        return None
-    return int(getattr(full, "pss", 0) or full.rss)
