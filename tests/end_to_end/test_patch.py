@@ -97,6 +97,21 @@ def test_a_constant_restarts_and_the_next_body_is_patched(session: Session) -> N
     assert session.identity() == between
 
 
+def test_a_restart_after_patches_has_all_of_them(session: Session) -> None:
+    """From a snapshot too: one that was made before the patch has the old body."""
+    token = body(session)
+    assert session.sample
+    for _ in range(2):
+        session.bump(token)
+        session.eventually(token)
+        session.settle()
+        session.bump(session.sample.leaf)
+        session.eventually(session.sample.leaf)
+        session.settle()
+        assert session.eventually(token), session.story()
+        assert session.eventually(session.sample.leaf)
+
+
 def test_what_ran_at_start_up_restarts(start: Start) -> None:
     session = start("flask")
     knows_the_source(session, "shop/__init__.py")
