@@ -1,4 +1,5 @@
 """Compiling before anything is stopped, and noticing a debugger."""
+# ruff: noqa: E501 (programs of the app's, on one line each)
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ def test_sources(python: str, session: Session, options: list[str]) -> None:
     answer = session.ask({"type": "check", "files": files})
     assert answer["paused"] is None
     lines = {}
-    for (name, (_, line)), (path, known, error) in zip(SOURCES.items(), answer["results"]):
+    for (name, (_, line)), (path, known, error) in zip(SOURCES.items(), answer["results"], strict=True):
         assert known == digest(session.folder / f"{name}.py")
         assert path == str(session.folder / f"{name}.py")
         lines[name] = error and error["line"]

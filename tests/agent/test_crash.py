@@ -1,4 +1,5 @@
 """What is told of exceptions that nobody catches."""
+# ruff: noqa: E501 (programs of the app's, on one line each)
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Data files: which count, and which are read anew."""
+# ruff: noqa: E501 (programs of the app's, on one line each)
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ def test_readers(python: str, session: Session, how: str) -> None:
     write(session.folder, {"d.txt": "[a]\n", "pkg/__init__.py": ""}, app=READERS[how])
     done = session.run(python, "app.py")
     assert done.returncode == 0, done.stderr
-    path, known, kind, module, importer = data(session)["d.txt"]
+    _, known, kind, module, importer = data(session)["d.txt"]
     assert (known, kind, module) == (digest(session.folder / "d.txt"), "data", None)
     if how not in ("pkgutil", "fileinput", "configparser"):
         assert importer == f"{session.folder}/app.py:1"

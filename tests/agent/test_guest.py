@@ -1,4 +1,5 @@
 """The app finds what it would have found without us."""
+# ruff: noqa: E501 (programs of the app's, on one line each)
 
 from __future__ import annotations
 

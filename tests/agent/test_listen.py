@@ -1,4 +1,5 @@
 """Sockets: told, taken over, waited with, drained; with real servers."""
+# ruff: noqa: E501 (programs of the app's, on one line each)
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """What a process says that it has loaded, and with which digests."""
+# ruff: noqa: E501 (programs of the app's, on one line each)
 
 from __future__ import annotations
 
@@ -288,7 +289,6 @@ def test_a_settled_cache_is_used(python: str, session: Session) -> None:
     assert prints(python, session) == "1"
     (cache,) = (session.folder / "__pycache__").glob("other.*.pyc")
     original = cache.read_bytes()
-    assert b"\x01\x00\x00\x00" in original or True
     write(session.folder, other="x = 5")
     stat = (session.folder / "other.py").stat()
     # The same size and time as the cached source: plain Python could not tell, nor can we,

@@ -1,4 +1,5 @@
 """Every Python process of the app reports for itself, and none outlives a killed session."""
+# ruff: noqa: E501 (programs of the app's, on one line each)
 
 from __future__ import annotations
 
@@ -157,7 +158,7 @@ def test_gone_with_a_killed_session(python: str, session: Session, tmp_path: Pat
     os.unlink(session.path)
     for peer in session.peers:
         peer.connection.shutdown(2)
-    gone, alive = psutil.wait_procs([root, *family], timeout=PATIENCE)
+    _, alive = psutil.wait_procs([root, *family], timeout=PATIENCE)
     assert not [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -208,7 +209,7 @@ def test_signal_handlers_in_the_midst_of_reports(python: str, session: Session) 
     names = [f"m{n}" for n in range(150)]
     data = {f"d{n}.txt": "" for n in range(150)}
     write(
-        session.folder, data, **{name: "" for name in names},
+        session.folder, data, **dict.fromkeys(names, ""),
         app="import signal\nleft = list(range(150))\n"
             "def tick(*a):\n    n = left.pop() if left else 0\n    open('d%d.txt' % n).close()\n"
             "signal.signal(signal.SIGALRM, tick)\n"
@@ -235,7 +236,7 @@ def test_a_session_that_does_not_read_never_blocks_the_app(
     listener.listen(5)
     names = [f"module_with_a_name_{n}_" + "x" * 60 for n in range(3000)]
     write(
-        session.folder, **{name: "" for name in names[:50]},
+        session.folder, **dict.fromkeys(names[:50], ""),
         app="import sys, types\nfor n in range(20000):\n    m = types.ModuleType('a%d' % n)\n"
             "    m.__file__ = '/nowhere/%d' % n\n    sys.modules['a%d' % n] = m\n"
             + "".join(f"import {name}\n" for name in names[:50]) + "print('done')",

@@ -89,7 +89,7 @@ def compare(name: str, command: list[str], folder: Path, both: tuple[dict[str, s
             rounds: int) -> None:
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds + 1):
-        for environment, taken in zip(both, times):
+        for environment, taken in zip(both, times, strict=True):
             begun = processor_ms()
             subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
             taken.append(processor_ms() - begun)
