@@ -1,10 +1,12 @@
 """Real histories: neighbouring releases of real packages, as edits file by file.
 
-Downloaded once by pip into .cache/histories; nothing of them is installed.
+Downloaded once by pip into .cache/histories, if ONSAVE_HISTORIES=1 says so (it takes minutes);
+nothing of them is installed.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -36,6 +38,8 @@ def releases(package: str) -> list[tuple[str, Release]]:
 def _wheel(package: str, version: str) -> Path:
     folder = CACHE / f"{package}-{version}"
     found = list(folder.glob("*.whl"))
+    if not found and not os.environ.get("ONSAVE_HISTORIES"):
+        raise OSError("not downloaded yet: ONSAVE_HISTORIES=1 does it")
     if not found:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
                    "--only-binary=:all:", "--no-cache-dir", "--dest", str(folder),

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from patchable import App, Zygote, name
 from programs import AFTER_READY, QUESTIONS, Program, edited, programs
 
-EXAMPLES = int(os.environ.get("ONSAVE_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("ONSAVE_EXAMPLES", "60"))
 
 
 @pytest.fixture(scope="module")
