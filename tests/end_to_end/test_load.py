@@ -46,3 +46,19 @@ def test_no_request_fails_while_files_are_saved(
     record_property("load", str(load))
     assert load.failures == [], f"{load}\n" + "\n".join(load.failures[:10]) + session.story()
     assert load.requests > 20
+
+
+@pytest.mark.parametrize("app", ["service", "gunicorn"])
+def test_a_slow_start_beside_the_old_run_costs_nothing(start: Start, app: str) -> None:
+    """Seconds of silence, as heavy imports have them, are no sign that the new run is up."""
+    session = start(app)
+    leaf = session.sample.leaf
+    session.eventually(leaf)
+    with Load(session.port, rate=40) as load:
+        session.project.bump(leaf)
+        text = session.project.read(leaf.file)
+        session.project.write(leaf.file, f"import time\n\ntime.sleep(4)\n{text}")
+        session.save(leaf.file)
+        session.eventually(leaf)
+    assert load.failures == [], f"{load}\n" + "\n".join(load.failures[:10])
+    assert load.longest < 3, str(load)

@@ -37,7 +37,7 @@ def test_half_a_line_is_held(start: Start, app: str) -> None:
     session.until_state("held")
     assert session.identity() == before
     assert session.answers(leaf, "prices-0" if leaf.name == "prices" else f"{leaf.name}-0")
-    [problem] = session.problems
+    [problem] = session.until(lambda s: s.problems, "it is shown where")
     assert problem["path"] == session.path(leaf.file)
     assert problem["range"][0] == good.count("\n")
     assert problem["kind"] == "syntax"
@@ -72,7 +72,8 @@ def test_a_misspelt_name_at_module_level_leaves_the_old_run_answering(
     session.until_state("held")
     for _ in range(5):
         assert session.answers(leaf, old)
-    problem = next(p for p in session.problems if p["path"] == session.path(leaf.file))
+    here = lambda s: [p for p in s.problems if p["path"] == s.path(leaf.file)]
+    [problem] = session.until(here, "it is shown where")
     assert "nonsense_name" in problem["message"]
     assert problem["range"][0] == good.count("\n")
 
@@ -95,7 +96,7 @@ def test_undoing_the_mistake_needs_no_restart(start: Start, app: str) -> None:
     assert session.save_one(leaf.file).action == "ignore"
     session.ready()
     assert session.identity() == before
-    assert session.problems == []
+    session.until(lambda s: not s.problems, "the problem is gone")
 
 
 @everywhere
@@ -107,14 +108,15 @@ def test_broken_at_the_very_first_start(start: Start, project: Copy, app: str, l
     copy.write(sample.leaf.file, f"{text}{line}\n")
     session = start(copy, sample.command, sample=sample, wait=False)
     session.until_state("broken")
-    assert any(p["path"] == session.path(sample.leaf.file) for p in session.problems)
+    leaf = session.path(sample.leaf.file)
+    session.until(lambda s: any(p["path"] == leaf for p in s.problems), "it is shown where")
     # What could not mend it starts nothing.
     assert session.save_one(sample.unused).action == "ignore"
     copy.write(sample.leaf.file, text)
     session.save_one(sample.leaf.file)
     session.ready()
     session.eventually(sample.leaf)
-    assert session.problems == []
+    session.until(lambda s: not s.problems, "the problem is gone")
 
 
 @pytest.mark.parametrize("as_package", [False, True], ids=["module", "package"])

@@ -157,7 +157,7 @@ def test_a_deleted_module_is_missed_and_the_old_code_goes_on(start: Start) -> No
     session.eventually(leaf)
     session.ready()
     assert session.pid() != before
-    assert session.problems == []
+    session.until(lambda s: not s.problems, "the problem is gone")
 
 
 def test_a_renamed_module(start: Start) -> None:

@@ -214,7 +214,8 @@ class Session:
         return str(self.status["state"])
 
     def ready(self) -> Session:
-        self.until_state("ready", "running")
+        """Wait until it is up. A slow server counts as "running" before it first listens."""
+        self.until_state("ready", *(() if self.sample else ("running",)))
         return self
 
     @property

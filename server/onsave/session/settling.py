@@ -80,6 +80,6 @@ class Settling:
             )
 
     def _is_to_listen(self, run: Run) -> bool:
-        """Whether the run is to take the place of one that listens."""
+        """Whether the run is to take the place of one that listens, or has sockets to take over."""
         older = self._session.app.run(run.beside)
-        return older is not None and bool(older.listening)
+        return len(self._session.listeners) > 0 or (older is not None and bool(older.listening))
