@@ -33,6 +33,19 @@ _READ_IN_C = (
 _FIND_AND_LOAD = _bootstrap._find_and_load_unlocked.__code__
 
 
+def _may_have(entry, key, value):
+    # type: (warm.Entry, str, object) -> bool
+    """Whether ``entry`` may use what another module had under that name as it was executed.
+
+    A public function or class in any way (called, derived from); of the rest, such as a cache that
+    is filled by and by, what has the same name in both.
+    """
+    if callable(value) and key[:1] != "_":
+        return True
+    taken = warm.namespace(entry.module)
+    return key in taken and taken[key] is value
+
+
 def read_in_c():
     # type: () -> dict[bytes, bytes]
     return {
@@ -225,9 +238,9 @@ class Served:
         """Whether everything that ``entry`` depended on is the same; else ``_reason`` says what."""
         for need in entry.needs:
             if need in self._values:
-                namespace = warm.namespace(self._given[need])
+                now = warm.namespace(self._given[need])
                 for key, value in self._values[need].items():
-                    if namespace.get(key) is not value:
+                    if now.get(key) is not value and _may_have(entry, key, value):
                         self._reason = "it may have taken over %s.%s as it was" % (need, key)
                         return False
         for key, value in entry.reads.items():
