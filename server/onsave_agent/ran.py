@@ -38,10 +38,10 @@ _main = ""  # the script's filename: its module code never passes through the im
 
 def begin():
     # type: () -> None
-    """Called once, before any of the app's code runs."""
+    """To be called before any of the app's code runs; again is once too often, and harmless."""
     global _monitor
     monitoring = getattr(sys, "monitoring", None)
-    if monitoring is None:
+    if monitoring is None or _monitor is not None:
         return
     # 0, 1, 2 and 5 are spoken for; hypothesis takes 3.
     for number in (4, 3):
@@ -55,6 +55,7 @@ def begin():
 def main_is_next():
     # type: () -> None
     """The next module to be executed as ``__main__`` was not imported: watch out for it."""
+    begin()
     if _monitor is not None:
         monitoring = sys.monitoring  # type: ignore[attr-defined]
         monitoring.register_callback(_monitor, monitoring.events.PY_START, _main_started)

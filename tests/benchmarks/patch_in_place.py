@@ -1,7 +1,7 @@
 """From the save of a handler's body to the first new answer, in an app of some 1,500 modules.
 
 Under Python 3.12, alternately, one save of each in turn: onsave (a patch), uvicorn-hmr, jurigged,
-and a cold restart by hand. Then the throughput of the app with and without the agent, patched and not.
+and a cold restart by hand. Then the throughput with and without the agent, patched and not.
 
 What is compared with is installed into .cache/patch-bench; without it only onsave is measured.
 """
@@ -35,7 +35,7 @@ import wide, views
 app = FastAPI(default_response_class=PlainTextResponse)
 app.include_router(views.router)
 """
-DJANGO = "from django.conf import settings\nsettings.configure()\n"
+DJANGO = "from django.conf import settings\nsettings.configured or settings.configure()\n"
 
 VIEWS = """
 import os, sys
@@ -67,14 +67,7 @@ def helper{n}(x):
 
 COMMANDS = {
     "cold": ("{python}", "-m", "uvicorn", "main:app", "--port", "{port}"),
-    "uvicorn-hmr": (
-        "{python}",
-        "-c",
-        "from uvicorn_hmr import app; app()",
-        "main:app",
-        "--port",
-        "{port}",
-    ),
+    "uvicorn-hmr": ("{hmr}", "main:app", "--port", "{port}"),
     "jurigged": ("{python}", "-m", "jurigged", "-m", "uvicorn", "main:app", "--port", "{port}"),
     "onsave": ("{python}", "-m", "uvicorn", "main:app", "--port", "{port}"),
 }
@@ -89,7 +82,7 @@ def table() -> str:
         for kind, command in COMMANDS.items():
             projects[kind] = project(folder / kind)
             ports[kind] = measure.free_port()
-            filled = [part.replace("{python}", str(PYTHON)) for part in command]
+            filled = filled_in(command)
             if kind == "onsave":
                 session = stack.enter_context(
                     measure.session_of(projects[kind], filled, ports[kind])
@@ -126,6 +119,11 @@ def prepare() -> None:
         subprocess.run([PYTHON, "-m", "pip", "install", "-q", *PACKAGES], check=True)
 
 
+def filled_in(command: tuple[str, ...]) -> list[str]:
+    hmr = str(PYTHON.with_name("uvicorn-hmr"))
+    return [part.replace("{python}", str(PYTHON)).replace("{hmr}", hmr) for part in command]
+
+
 def project(folder: Path) -> measure.Project:
     made = measure.Project(folder)
     made.write("main.py", DJANGO + MAIN)
@@ -149,7 +147,7 @@ def rounds(
             where.write("views.py", re.sub(r"word-\d+", word, text))
             patience = 20.0
             if kind == "cold":
-                command = [p.replace("{python}", str(PYTHON)) for p in COMMANDS["cold"]]
+                command = filled_in(COMMANDS["cold"])
                 with measure.bare(where, command, ports[kind]):
                     at = measure.until_answer(ports[kind], "/word", word.__eq__, patience)
             else:
@@ -166,7 +164,7 @@ def throughput(
     projects: dict[str, measure.Project], ports: dict[str, int]
 ) -> list[tuple[str, str]]:
     """The same requests in turn: to the app alone, and to the one that has been patched."""
-    command = [p.replace("{python}", str(PYTHON)) for p in COMMANDS["cold"]]
+    command = filled_in(COMMANDS["cold"])
     with (
         fresh_session(projects["cold"]) as (unpatched, port),
         measure.bare(projects["cold"], command, ports["cold"]),
@@ -193,7 +191,7 @@ def throughput(
 @contextlib.contextmanager
 def fresh_session(where: measure.Project) -> Iterator[tuple[measure.Session, int]]:
     port = measure.free_port()
-    filled = [p.replace("{python}", str(PYTHON)) for p in COMMANDS["onsave"]]
+    filled = filled_in(COMMANDS["onsave"])
     with measure.session_of(where, filled, port) as session:
         yield session, port
 

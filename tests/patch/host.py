@@ -58,6 +58,7 @@ def handle(command, state):
         paths.configure({"roots": [folder], "ignore": [], "data": True, "edited": []})
         paths._library += (os.path.dirname(os.path.abspath(__file__)) + "/",)
         reports.begin(Silence())
+        imports.begin()
         imports.install()
         return "begun"
     if do == "start":
