@@ -54,7 +54,7 @@ def compared(app: str) -> tuple[list[float], list[float]]:
             if number:  # the first round writes the bytecode
                 alone.append(spent)
             port = measure.free_port()
-            with measure.session_of(project, sample.command, port) as session:
+            with measure.session_of(project, sample.command, port, sample) as session:
                 pid = int(session.ask("/pid"))
                 spent = measure.cpu_seconds([measure.psutil.Process(pid)])
             if number:
