@@ -195,6 +195,10 @@ def why_not_added(modules, owner, qualname, name):
         for code in _codes_of(module):
             if not _LOOKING.isdisjoint(code.co_names):
                 return "%s looks through namespaces" % module.__name__
+            if module not in modules and (
+                name in code.co_consts or (owner is None and name in code.co_names)
+            ):
+                return "%s looks for that name" % module.__name__
     return None
 
 

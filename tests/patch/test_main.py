@@ -1,4 +1,4 @@
-"""What ran before ready in the main module, which the import system never sees, and a patch of it."""
+"""The main module, which the import system never sees: what ran before ready, and a patch."""
 
 from __future__ import annotations
 

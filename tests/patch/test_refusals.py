@@ -365,3 +365,10 @@ def test_a_tool_number_that_is_taken_is_left_alone(run):
     )
     app.start()
     assert app.save({"app.py": "import sys\ndef f(): return 2"}) == "patched"
+
+
+def test_a_new_function_that_another_module_looks_for(run):
+    other = "import app\nhook = getattr(app, 'hook', None)"
+    app = run(app="import other\ndef f(): return 1", other=other)
+    new = "import other\ndef f(): return 1\ndef hook(): return 2"
+    assert app.save({"app.py": new}) == "hook was added, and other looks for that name"
