@@ -72,7 +72,8 @@ class Served:
         self._store = store
         self._tell = tell
         self._given = {}  # type: dict[str, object]
-        self._lock = _thread.RLock()
+        self._lock = _thread.allocate_lock()  # no RLock: eventlet puts others in their places
+        self._owner = 0
         self._finders = list(_meta_path())
         self._hooks = list(sys.path_hooks)
         self._installed = []  # type: list[str]
@@ -99,20 +100,30 @@ class Served:
             sys._getframe(2).f_code is not _FIND_AND_LOAD
         ):
             return None
+        me = _thread.get_ident()
+        if self._owner == me:
+            return self._spec(name)  # Another finder, asked by us, imports something.
         with self._lock:
-            if name in self._store:
-                try:
-                    self._verify(name)
-                    self._give(name, first=name)
-                except Exception as error:  # a bug of ours: not at the app's cost
-                    self._tell([["", "%s: %s" % (type(error).__name__, error)]])  # type: ignore[operator]
-                    raise
-            elif sys.modules.get(name) is not self._given[name]:
-                return None  # The app took it away, to have it executed once more.
-            spec = _bootstrap.ModuleSpec(name, self)
-            if not self._store and self in _meta_path():
-                _meta_path().remove(self)
-        return spec
+            self._owner = me
+            try:
+                return self._spec(name)
+            finally:
+                self._owner = 0
+
+    def _spec(self, name):
+        # type: (str) -> object
+        if name in self._store:
+            try:
+                self._verify(name)
+                self._give(name, first=name)
+            except Exception as error:  # a bug of ours: not at the app's cost
+                self._tell([["", "%s: %s" % (type(error).__name__, error)]])  # type: ignore[operator]
+                raise
+        elif sys.modules.get(name) is not self._given[name]:
+            return None  # The app took it away, to have it executed once more.
+        if not self._store and self in _meta_path():
+            _meta_path().remove(self)
+        return _bootstrap.ModuleSpec(name, self)
 
     def create_module(self, spec):
         # type: (object) -> None

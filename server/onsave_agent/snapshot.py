@@ -20,6 +20,7 @@ from onsave_agent import lifeline, modules, paths, protocol, reports, served, wa
 from onsave_agent.paths import command_line
 from onsave_agent.receiver import moved_high
 
+_select = select.select  # gevent's would let others run
 _store = {}  # type: dict[str, warm.Entry]
 
 
@@ -219,4 +220,4 @@ def _unlike(found):
 
     agent.channel.send({"type": "unlike", "modules": found})  # type: ignore[union-attr]
     while not files.is_ready():
-        select.select([], [], [], 10)  # It is about to be ended.
+        _select([], [], [], 10)  # It is about to be ended.
