@@ -22,6 +22,7 @@ class QuietClient extends LanguageClient {
 
 export class Server implements vscode.Disposable {
   private client: LanguageClient | undefined;
+  private starting = false;
   private queue: Promise<void> = Promise.resolve();
   private readonly budget = new RestartBudget();
   private readonly launcher: string;
@@ -135,7 +136,11 @@ export class Server implements vscode.Disposable {
       },
       errorHandler: {
         error: () => ({ action: ErrorAction.Continue, handled: true }),
-        closed: () => this.closed(),
+        closed: () => {
+          // The library's own restarts fail in silence: ours are the way of any other start.
+          if (this.client === client && !this.starting) this.died();
+          return { action: CloseAction.DoNotRestart, handled: true };
+        },
       },
     };
     const client = new QuietClient('onsave', 'onsave', server, options);
@@ -144,11 +149,14 @@ export class Server implements vscode.Disposable {
       if (newState === State.Stopped) this.stopped.fire();
     });
     this.wire(client);
+    this.starting = true;
     try {
       await client.start();
     } catch (error) {
       this.log.error(`${command?.join(' ') ?? ''}: ${String(error)}`);
       this.tell('onsave\'s server could not be started. The log says why.', 'onsave.server');
+    } finally {
+      this.starting = false;
     }
   }
 
@@ -164,14 +172,18 @@ export class Server implements vscode.Disposable {
     }
   }
 
-  private closed(): { action: CloseAction; handled: boolean } {
+  /** A server that ran has ended, and nobody asked for that. */
+  private died(): void {
     if (this.budget.allows(Date.now())) {
       this.log.warn('The server ended; it is started again.');
-      return { action: CloseAction.Restart, handled: true };
+      void this.enqueue(async () => {
+        await this.end();
+        await this.begin();
+      });
+    } else {
+      this.tell('onsave\'s server ended five times in three minutes and is left alone now. Your app '
+        + 'goes on running, but saves do nothing.', 'onsave.server');
     }
-    this.tell('onsave\'s server ended five times in three minutes and is left alone now. Your app '
-      + 'goes on running, but saves do nothing.', 'onsave.server');
-    return { action: CloseAction.DoNotRestart, handled: true };
   }
 
   /** An error that a person must do something about; `setting` is where they may. */

@@ -14,7 +14,7 @@ const ENTRY = path.join(DEST, 'code-server/node_modules/code-server/out/node/ent
 const { chromium } = createRequire(path.join(DEST, 'playwright/x.js'))('playwright-core');
 
 const SETTINGS = {
-  'files.autoSave': 'off', 'workbench.startupEditor': 'none', 'telemetry.telemetryLevel': 'off',
+  'files.autoSave': 'off', 'files.exclude': { '**/__pycache__': true }, 'workbench.startupEditor': 'none', 'telemetry.telemetryLevel': 'off',
   'chat.disableAIFeatures': true, 'git.enabled': false, 'extensions.autoUpdate': false,
   'extensions.autoCheckUpdates': false, 'window.restoreWindows': 'none',
   'editor.acceptSuggestionOnEnter': 'off', 'editor.quickSuggestions': false,
