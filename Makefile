@@ -58,7 +58,8 @@ $(EXTENSION)/node_modules/.ready: $(EXTENSION)/package.json $(EXTENSION)/package
 demo: .venv/.ready
 	@$(BIN)/onsave demo
 
-# The cheap ones first; pytest last, so that its closing line closes the run.
+# The cheap ones first. Most tests wait rather than work, so two run at once; a real editor wants
+# the machine for itself. pytest comes last, so that its closing line closes the run.
 test: lint extension-tests python-tests
 
 lint: .venv/.ready
@@ -67,7 +68,8 @@ lint: .venv/.ready
 	$(BIN)/lint-imports
 
 python-tests: .venv/.ready
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/editors $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/editors $(PYTEST_ARGS)
 
 extension-tests: $(EXTENSION)/node_modules/.ready .venv/.ready
 	cd $(EXTENSION) && npm run lint && npm run check && npm test && PYTHON="$(CURDIR)/$(BIN)/python" npm run package
