@@ -58,4 +58,4 @@ except Exception:
 
 # The app's own sitecustomize, or the very ImportError that `site` would see without us.
 sys.modules.pop("sitecustomize", None)
-import sitecustomize  # noqa: E402
+import sitecustomize  # type: ignore[import-not-found, unused-ignore]  # noqa: E402
