@@ -70,10 +70,11 @@ def test_each_sample(start: Start, snapshots: Wait, name: str) -> None:
         session.settle()
         assert session.status["run"] > 1 and session.pid() != before
         if sample.workers == 1:
-            assert session.pid() == snapshot["pid"]
-        else:
-            assert session.request("status")["pid"] == snapshot["pid"]
-    assert session.stderr.count("from a snapshot") == 3, session.story()
+            assert session.pid() == snapshot["pid"], session.story()
+    # Workers may still import something after the run was up: then a snapshot is made anew, and a
+    # save that comes meanwhile is answered by a cold start.
+    least = 3 if sample.workers == 1 else 1
+    assert session.stderr.count("from a snapshot") >= least, session.story()
     # The server whose socket it is has not gone: nothing was ever refused.
     assert session.request("status")["held"]
 
