@@ -8,9 +8,24 @@ from typing import Any
 
 import pytest
 
-from harness import DEADLINE, Session
+from harness import DEADLINE, SAMPLES, Project, Session
 
 Snapshots = dict[str, Any]
+
+
+@pytest.fixture
+def start(start: Callable[..., Session], project: Callable[[str], Project]) -> Callable[..., Session]:
+    """As everywhere, with snapshots switched on where the project does not say otherwise."""
+
+    def begin(what: str | Project, *arguments: Any, **options: Any) -> Session:
+        where = project(what) if isinstance(what, str) else what
+        if isinstance(what, str):
+            options.setdefault("sample", SAMPLES[what])
+        if not (where / "onsave.toml").exists():
+            where.write("onsave.toml", "snapshots = true\n")
+        return start(where, *arguments, **options)
+
+    return begin
 
 
 @pytest.fixture
