@@ -40,6 +40,10 @@ class ControlError(Exception):
     """A session can't be found or talked to. ``str()`` says what, where, and what to do."""
 
 
+class SessionEnded(ControlError):
+    """The session hung up before it had answered."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One live session or server, as the run directory tells it.

@@ -6,6 +6,7 @@ The only place from which an app is started, and only because somebody asked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
-from onsave.control import ControlError
+from onsave.control import ControlError, SessionEnded
 from onsave.lsp import ext, from_proto
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ async def start(server: OnsaveServer, arguments: Mapping[str, Any]) -> None:
 
 
 async def stop(server: OnsaveServer, arguments: Mapping[str, Any]) -> None:
-    await server.sessions.named(arguments.get("name")).request("stop")
+    # A session that hangs up before it has answered has done what it was asked for.
+    with contextlib.suppress(SessionEnded):
+        await server.sessions.named(arguments.get("name")).request("stop")
 
 
 async def restart(server: OnsaveServer, arguments: Mapping[str, Any]) -> None:

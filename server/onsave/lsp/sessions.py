@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from onsave.control import ControlError, Entry, Message, RunDirectory
+from onsave.control import ControlError, Entry, Message, RunDirectory, SessionEnded
 from onsave_agent import protocol
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Link:
         finally:
             for future in self._asked.values():
                 if not future.done():
-                    future.set_exception(ControlError(f"session {self.name!r} has ended"))
+                    future.set_exception(SessionEnded(f"session {self.name!r} has ended"))
             self._writer.close()
 
     def _heard(self, message: Message, listener: Listener) -> None:

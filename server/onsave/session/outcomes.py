@@ -62,7 +62,8 @@ class Outcomes:
                 session.terminal.outcome(effect, seconds)
         else:
             reason = effect.failure.summary if effect.failure else effect.reason
-            self.last_message = f"{effect.what}: {reason}" if reason else effect.what
+            took = f" in {seconds:.2f} s" if effect.what == "patched" else ""
+            self.last_message = f"{effect.what}{took}: {reason}" if reason else effect.what
             session.terminal.outcome(effect, seconds, session.app.serving is not None)
             session.snapshots.plan()
 
