@@ -51,7 +51,10 @@ def real_folder(folder):
     """The real path of a folder, remembered, with a slash at its end."""
     known = _folders.get(folder)
     if known is None:
-        if not folder.startswith("/") or "/." in folder or folder.endswith("/"):
+        # A folder may well begin with a dot (.venv): only "." and ".." themselves are in the way.
+        if not folder.startswith("/") or "/./" in folder or "/../" in folder or folder.endswith(
+            ("/", "/.", "/..")
+        ):
             return os.path.realpath(folder).rstrip("/") + "/"
         parent, name = os.path.split(folder)
         known = real_folder(parent) + name if parent != "/" else "/" + name
