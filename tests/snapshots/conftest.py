@@ -14,7 +14,9 @@ Snapshots = dict[str, Any]
 
 
 @pytest.fixture
-def start(start: Callable[..., Session], project: Callable[[str], Project]) -> Callable[..., Session]:
+def start(
+    start: Callable[..., Session], project: Callable[[str], Project]
+) -> Callable[..., Session]:
     """As everywhere, with snapshots switched on where the project does not say otherwise."""
 
     def begin(what: str | Project, *arguments: Any, **options: Any) -> Session:
