@@ -172,10 +172,15 @@ def _busy(addresses, begun, seen):
     # type: (set[tuple[int, object]], float, dict[int, tuple[int, int, bool]]) -> int
     """How many accepted connections have a request under way. ``seen``: see ``_is_answered``."""
     busy = 0
+    late = False
     fresh = monotonic() - begun < _GRACE
     for number, sock in _sockets():
         try:
-            if _address(sock) in addresses:
+            if sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
+                # It came to light only now, and is the very socket that the next run listens on:
+                # it must never be shut down.
+                late = True
+            elif _address(sock) in addresses:
                 if _is_busy(sock, inode_of(number), fresh, seen):
                     busy += 1
                 elif os.get_blocking(number):
@@ -186,13 +191,13 @@ def _busy(addresses, begun, seen):
             pass
         finally:
             sock.close()
+    if late:
+        _stop_accepting()
     return busy
 
 
 def _is_busy(sock, inode, fresh, seen):
     # type: (_socket.socket, int, bool, dict[int, tuple[int, int, bool]]) -> bool
-    if sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
-        return False
     if int.from_bytes(ioctl(sock.fileno(), _FIONREAD, b"\0" * 4), "little"):
         return True
     if sock.family == _socket.AF_UNIX:

@@ -146,3 +146,17 @@ def test_readable_addresses() -> None:
     assert readable(int(socket.AF_INET), ["127.0.0.1", 80]) == "127.0.0.1:80"
     assert readable(int(socket.AF_INET6), ["::1", 80, 0, 0]) == "[::1]:80"
     assert readable(int(socket.AF_UNIX), "/run/x.sock") == "/run/x.sock"
+
+
+def test_a_socket_that_the_old_run_shut_down_listens_again(listeners: Listeners) -> None:
+    """A shutdown goes through every descriptor of a socket; seen once in a hundred restarts."""
+    with listening() as app:
+        assert listeners.hold(1, *TCP, ANY_PORT, os.dup(app.fileno()))
+        app.shutdown(socket.SHUT_RD)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(app.getsockname(), timeout=5)
+        listeners.revive()
+        with socket.create_connection(app.getsockname(), timeout=5) as client:
+            accepted, _ = app.accept()
+            accepted.close()
+            assert client.recv(1) == b""

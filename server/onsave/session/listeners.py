@@ -53,6 +53,15 @@ class Listeners:
                 found.add(readable(int(ours.family), address))
         return found
 
+    def revive(self) -> None:
+        """Make all held sockets listen, whatever the run before did to what both had in common.
+
+        A shutdown by the old run, on its way out, ends the listening of every descriptor.
+        """
+        for held in self._held:
+            with contextlib.suppress(OSError):
+                raise_backlog(held.fd)
+
     def hold(self, run: int, family: int, kind: int, requested: Any, fd: int) -> bool:
         """Keep ``fd``, ours from now on, which run ``run`` listens on. False: it is no socket."""
         try:

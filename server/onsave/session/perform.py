@@ -48,6 +48,7 @@ def forward(session: Session, effect: do.Forward) -> None:
 
 
 def release(session: Session, effect: do.Release) -> None:
+    session.listeners.revive()
     session.agents.release(effect.ids)
 
 
