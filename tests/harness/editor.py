@@ -18,6 +18,8 @@ from typing import Any
 from lsprotocol import types
 from pytest_lsp import LanguageClient, client_capabilities, make_test_lsp_client
 
+from onsave.lsp.scripted import plain
+
 from .processes import DEADLINE
 
 ONSAVE = str(Path(sys.executable).with_name("onsave"))
@@ -60,13 +62,13 @@ class Editor:
         return client
 
     def _took(self, method: str, params: Any) -> None:
-        plain = _plain(params)
+        taken = plain(params)
         with self._news:
-            self.received.append((time.monotonic(), method, plain))
+            self.received.append((time.monotonic(), method, taken))
             if method == "onsave/verdict":
-                self.verdicts.append(plain)
+                self.verdicts.append(taken)
             else:
-                self.sessions = plain.get("sessions", [])
+                self.sessions = taken.get("sessions", [])
             self._news.notify_all()
 
     def call(self, work: Coroutine[Any, Any, Any], timeout: float = DEADLINE) -> Any:
@@ -140,14 +142,3 @@ class Editor:
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(5)
-
-
-def _plain(value: Any) -> Any:
-    """pygls hands out unknown messages as nested objects: make them what they were."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

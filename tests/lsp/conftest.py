@@ -17,6 +17,7 @@ from lsprotocol import types
 from pytest_lsp import LanguageClient, client_capabilities, make_test_lsp_client
 
 from harness.session import environment
+from onsave.lsp.scripted import plain
 
 ONSAVE = str(Path(sys.executable).with_name("onsave"))
 
@@ -219,14 +220,3 @@ def fake(run_directory: Path, tmp_path: Path) -> Iterator[Callable[..., FakeSess
     yield begin
     for session in made:
         session.close()
-
-
-def plain(value: Any) -> Any:
-    """pygls hands out messages it does not know as nested named tuples."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value

@@ -103,11 +103,11 @@ class ScriptedEditor:
         await self._client.stop()  # type: ignore[no-untyped-call]
 
     def _on_verdict(self, params: Any) -> None:
-        self._verdicts.append((time.perf_counter(), _plain(params)))
+        self._verdicts.append((time.perf_counter(), plain(params)))
         self._news.set()
 
     def _on_status(self, params: Any) -> None:
-        self.sessions = _plain(params)["sessions"]
+        self.sessions = plain(params)["sessions"]
         self._news.set()
 
     def _on_diagnostics(self, params: types.PublishDiagnosticsParams) -> None:
@@ -115,12 +115,12 @@ class ScriptedEditor:
         self._news.set()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """pygls hands out messages it does not know as nested named tuples: back to what they were."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

@@ -19,6 +19,7 @@ from onsave.core import events as ev
 from onsave.core import snapshots as policy
 from onsave.core.model import Phase
 from onsave.session import commands, standby
+from onsave.session.environment import EnvironmentProblem
 from onsave.session.peers import Message, Peer
 from onsave.session.platform import here
 from onsave.session.standby import Snapshot
@@ -297,9 +298,7 @@ class Snapshots:
     ) -> str | None:  # fmt: skip
         if not standby.lives(snapshot.pid):
             return "the snapshot has ended"
-        if (argv, standby.without_agent(env), standby.lasting(told)) != (
-            snapshot.argv, snapshot.env, standby.lasting(snapshot.told)
-        ):  # fmt: skip
+        if not _starts_alike(snapshot, argv, env, told):
             return "the command, its environment or its settings are different now"
         edited = {*told["edited"], *stale}.intersection(snapshot.files)
         if edited:
@@ -310,14 +309,12 @@ class Snapshots:
     def _fits(self, snapshot: Snapshot) -> bool:
         try:
             argv, env, told = self._session.prepare_start(0, beside=False)
-        except Exception:
-            return False
+        except EnvironmentProblem:
+            return False  # no start at all could be made now
         stats_known = snapshot.state != "ready" or not policy.changed(
             snapshot.files, standby.stats(snapshot.files)
         )
-        return stats_known and (argv, standby.without_agent(env), standby.lasting(told)) == (
-            snapshot.argv, snapshot.env, standby.lasting(snapshot.told)
-        )  # fmt: skip
+        return stats_known and _starts_alike(snapshot, argv, env, told)
 
     def _watch(self, number: int, bound: float) -> None:
         """A resumed run that is not up by now is started anew, without snapshot, unless a debugger
@@ -410,3 +407,12 @@ class Snapshots:
             ],
             "skipped": [list(item) for item in sorted(self._known.skipped.items())],
         }
+
+
+def _starts_alike(
+    snapshot: Snapshot, argv: list[str], env: dict[str, str], told: Mapping[str, Any]
+) -> bool:
+    """Whether a start with these would be the one that the snapshot has begun."""
+    return (argv, standby.without_agent(env), standby.lasting(told)) == (
+        snapshot.argv, snapshot.env, standby.lasting(snapshot.told)
+    )  # fmt: skip
