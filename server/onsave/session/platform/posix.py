@@ -13,7 +13,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 #: Descriptors taken from one message at most; the kernel closes what is beyond.
@@ -117,9 +117,10 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> int:
     told, tell = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
-    if pid == 0:
-        _exec(argv, env, cwd, ignored, tell)
+    with _signals_held_back() as before:
+        pid = os.fork()
+        if pid == 0:
+            _exec(argv, env, cwd, ignored, before, tell)
     os.close(tell)
     with open(told, "rb") as report:  # closed by a successful exec
         said = report.read()
@@ -135,8 +136,27 @@ _PYTHONS_OWN = (signal.SIGPIPE, signal.SIGXFSZ)
 _HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[set[int]]:
+    """Around a fork: what arrives in the child before it has its own handlers must not be taken for
+    ours. It shares the descriptor that wakes our loop, and one Ctrl-C would count as two.
+
+    Yields the mask to set once they are in place.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDED_ON)
+    try:
+        yield set(before)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _exec(
-    argv: Sequence[str], env: Mapping[str, str], cwd: str, ignored: set[signal.Signals], tell: int
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str,
+    ignored: set[signal.Signals],
+    mask: set[int],
+    tell: int,
 ) -> None:
     """The child's side of :func:`spawn`: never returns."""
     what = "cwd"
@@ -146,6 +166,7 @@ def _exec(
             signal.signal(number, signal.SIG_DFL)
         for number in _HANDED_ON:
             signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.chdir(cwd)
         what = "exec"
         os.execvpe(argv[0], list(argv), dict(env))
@@ -274,9 +295,10 @@ def guard(mark: str) -> tuple[int, int] | None:
     if not os.path.isdir("/proc/self"):
         return None
     read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _watch_over(read, mark)
+    with _signals_held_back() as before:
+        pid = os.fork()
+        if pid == 0:
+            _watch_over(read, mark, before)
     os.close(read)
     return pid, write
 
@@ -290,7 +312,7 @@ def dismiss(guard: tuple[int, int]) -> None:
     os.close(write)
 
 
-def _watch_over(read: int, mark: str) -> None:
+def _watch_over(read: int, mark: str, mask: set[int]) -> None:
     """The watcher's life: never returns."""
     import time
 
@@ -298,6 +320,7 @@ def _watch_over(read: int, mark: str) -> None:
         signal.set_wakeup_fd(-1)
         for number in _HANDED_ON:
             signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.chdir("/")
         # Nothing may stay open by us: not the app's sockets, not a pipe that somebody reads to
         # its end. The stdio is replaced rather than closed.
