@@ -35,31 +35,15 @@ _real_path_stats = _Loader.path_stats  # type: Callable[[Any, str], dict[str, An
 _real_cache_bytecode = _Loader._cache_bytecode
 
 _real_open_code = io.open_code
+_open_file = _external._io.open_code
+_call_with_frames_removed = _bootstrap._call_with_frames_removed
 _RUNNERS = ("runpy", "_pydevd_bundle.pydevd_runpy", "pdb", "cProfile", "profile", "trace")
+
+#: Called with the real path of each module that is about to be read, where the start runs ahead.
+before = None  # type: Callable[[str], None] | None
 
 #: thread → the source that get_code is at work on: (path, bytes, mtime, when it was read)
 _reading = {}  # type: dict[int, tuple[str, bytes, float, float]]
-
-_GET_DATA = '''
-def get_data(self, path):
-    data = agent_data(self, path)
-    if data is not None: return data
-    with _io.open_code(str(path)) as file:
-        return file.read()
-'''
-
-_EXEC_MODULE = '''
-def exec_module(self, module):
-
-    code = self.get_code(module.__name__)
-    if code is None:
-        raise ImportError('cannot load module %r when get_code() returns None' % module.__name__)
-    agent_entered(self, code)
-    try: _call_with_frames_removed(exec, code, module.__dict__)
-    except BaseException as error: agent_failed(self, error); raise
-    agent_executed(self, module)
-'''
-
 
 def install():
     # type: () -> None
@@ -67,21 +51,8 @@ def install():
     ran.begin()
     _Loader.path_stats = _path_stats
     _Loader._cache_bytecode = _cache_bytecode
-    _Loader.get_data = _in_the_place_of(
-        _external.FileLoader.get_data,
-        _GET_DATA,
-        {"agent_data": _data, "_io": _external._io},
-    )
-    _Loader.exec_module = _in_the_place_of(
-        _external._LoaderBasics.exec_module,
-        _EXEC_MODULE,
-        {
-            "agent_entered": _entered,
-            "agent_failed": _failed,
-            "agent_executed": _executed,
-            "_call_with_frames_removed": _bootstrap._call_with_frames_removed,
-        },
-    )
+    _Loader.get_data = _in_the_place_of(_external.FileLoader.get_data, get_data)
+    _Loader.exec_module = _in_the_place_of(_external._LoaderBasics.exec_module, exec_module)
     io.open_code = _open_code
     sys.meta_path.append(modules.LookedForInVain())
 
@@ -93,16 +64,16 @@ def begin():
     modules.reconcile()
 
 
-def _in_the_place_of(original, source, names):
-    # type: (Any, str, dict[str, Any]) -> Any
-    """The function in ``source``, on the same lines of the same file as ``original``."""
-    first = original.__code__.co_firstlineno
-    padded = "\n" * (first - 2) + source
-    exec(compile(padded, original.__code__.co_filename, "exec"), names)
-    function = names[original.__name__]
-    function.__module__ = original.__module__
-    function.__qualname__ = original.__qualname__
-    function.__doc__ = original.__doc__
+def _in_the_place_of(original, ours):
+    # type: (Any, Any) -> Any
+    """``ours``, on the same lines of the same file as ``original``."""
+    place = original.__code__
+    code = ours.__code__.replace(
+        co_filename=place.co_filename, co_firstlineno=place.co_firstlineno
+    )
+    function = type(ours)(code, dict(globals(), __name__=_external.__name__))
+    for name in ("__module__", "__qualname__", "__doc__"):
+        setattr(function, name, getattr(original, name))
     return function
 
 
@@ -121,6 +92,31 @@ def _report_script():
     else:
         reports.loaded(path, digest, "main", "__main__")
     ran.main_is_next()
+
+
+# --- what stands in tracebacks ------------------------------------------------------------------
+
+# Line by line where the originals have the same, see _in_the_place_of.
+
+
+def get_data(self, path):  # type: (Any, str) -> bytes
+    if (data := _data(self, path)) is not None:
+        return data
+    with _open_file(str(path)) as file:
+        return file.read()  # type: ignore[no-any-return]
+
+
+def exec_module(self, module):  # type: (Any, Any) -> None
+    """Execute the module."""
+    code = self.get_code(module.__name__)
+    if code is None:
+        raise ImportError("cannot load module %r when get_code() returns None" % module.__name__)
+    _entered(self, code)
+    try: _call_with_frames_removed(exec, code, module.__dict__)  # noqa: E701
+    except BaseException as error:
+        _failed(self, error)
+        raise
+    _executed(self, module)
 
 
 # --- what get_code calls ------------------------------------------------------------------------
@@ -142,6 +138,8 @@ def _path_stats(self, path):
             kind, name = "main", "__main__"
             ran.main_is_next()
         modules.came_by_import(name)
+        if before is not None:
+            before(real)
         if paths.is_library(real):
             status = os.lstat(path)
             if S_ISLNK(status.st_mode):
