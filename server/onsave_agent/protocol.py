@@ -207,9 +207,10 @@ CLIENT_MESSAGES = {
     # Answered by "welcome", or by "error" and the end.
     "hello": {"role": str, "version": int, "token": str},
     # files: absolute paths. origin: "save" | "watched" | "command" | "rename" (which deletions and
-    # creations are as well). The session reads the files itself. Where an id (int) is given it is
-    # answered by one "reply" once all verdicts are known; with "wait": true, once nothing is in
-    # flight. Its result:
+    # creations are as well) | "echo" (the editor's file watcher reports what was told already:
+    # where nothing is new in it there will be no verdict). The session reads the files itself.
+    # Where an id (int) is given it is answered by one "reply" once all verdicts are known; with
+    # "wait": true, once nothing is in flight. Its result:
     #   {"verdicts": [as in "verdict", …],
     #    "ignored": int (of more than a thousand files, those ignored are only counted),
     #    "concerned": bool (whether any of the files is part of the app),

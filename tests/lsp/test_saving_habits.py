@@ -24,9 +24,8 @@ def file(tmp_path: Path) -> Path:
 
 
 async def told(client: Client, session: FakeSession, end: Path) -> list[str]:
-    """What the session was told of, up to a save by hand of ``end``."""
-    client.will_save(end, Reason.Manual)
-    client.save(end)
+    """What the session was told of, up to a change of ``end`` on disk."""
+    client.changed(end)
     await session.until_saved(end)
     return [path for path in session.saved() if path != str(end)]
 
@@ -100,7 +99,8 @@ async def test_the_setting(
     await client.knows("shop")
     if settings["autoSave"] == 3:
         await client.logged("onsave.autoSave is 3; it can be all, manual, never")
-    await client.execute("onsave.server.status")
+    if how == "configuration":  # which the server asks for
+        await client.logged(f"onsave.autoSave is {'all' if counts else 'manual'}")
     client.will_save(file, Reason.AfterDelay)
     client.save(file)
     assert await told(client, session, tmp_path / "end") == ([str(file)] if counts else [])
@@ -127,13 +127,82 @@ def _settings(value: Any) -> Any:
 
 
 def test_an_editor_without_will_save_always_saves_by_hand(file: Path) -> None:
-    assert Saving().did_save(str(file))
+    assert Saving().did_save(str(file)) == [str(file)]
 
 
 def test_one_file_s_automatic_save_says_nothing_of_another(file: Path) -> None:
     saving = Saving()
     saving.will_save(str(file), Reason.AfterDelay)
-    assert saving.did_save("/other.py")
-    assert saving.watched(["/other.py", str(file)]) == ["/other.py"]
-    assert not saving.did_save(str(file))
-    assert saving.did_save(str(file))
+    assert saving.did_save("/other.py") == ["/other.py"]
+    assert saving.watched(["/third.py", str(file)]) == (["/third.py"], [])
+    assert saving.did_save(str(file)) == []
+    assert saving.did_save(str(file)) == [str(file)]
+
+
+def test_what_automatic_saves_left_is_taken_up_with_the_next_save_by_hand(file: Path) -> None:
+    saving = Saving()
+    saving.will_save(str(file), Reason.AfterDelay)
+    assert saving.did_save(str(file)) == []
+    assert saving.did_save("/settings.json") == ["/settings.json"], "the editor's own business"
+    saving.will_save("/other.py", Reason.Manual)
+    assert saving.did_save("/other.py") == ["/other.py", str(file)]
+    saving.will_save("/other.py", Reason.Manual)
+    assert saving.did_save("/other.py") == ["/other.py"], "once"
+
+
+async def test_save_all_is_one_save(
+    open_client: OpenClient, fake: Fake, file: Path, tmp_path: Path
+) -> None:
+    session = fake()
+    client = await open_client()
+    await client.knows("shop")
+    files = [file, *(tmp_path / f"{number}.py" for number in range(9))]
+    for each in files:
+        client.will_save(each, Reason.Manual)
+    for each in files:
+        client.save(each)
+    await session.until_saved(*files)
+    assert [message["files"] for message in session.of_type("saved")] == [list(map(str, files))]
+
+
+async def test_a_save_that_was_announced_and_never_came_keeps_no_other_back(
+    open_client: OpenClient, fake: Fake, file: Path, tmp_path: Path
+) -> None:
+    session = fake()
+    client = await open_client()
+    await client.knows("shop")
+    client.will_save(tmp_path / "read_only.py", Reason.Manual)
+    client.save(file)
+    await session.until_saved(file)
+
+
+async def test_the_watcher_s_echo_of_a_save_is_told_as_one(
+    open_client: OpenClient, fake: Fake, file: Path, tmp_path: Path
+) -> None:
+    session = fake()
+    client = await open_client()
+    await client.knows("shop")
+    client.will_save(file, Reason.Manual)
+    client.changed(file)  # the watcher may be quicker
+    client.save(file)
+    await session.until_saved(file)
+    client.changed(file)
+    file.write_text("x = 2  # git checkout\n")
+    client.changed(file)
+    await told(client, session, tmp_path / "end")
+    origins = [
+        message["origin"] for message in session.of_type("saved") if str(file) in message["files"]
+    ]
+    # Waiting together, an echo and news of one file are news.
+    assert origins in (["save", "echo", "watched"], ["save", "watched"])
+
+
+def test_a_file_that_was_written_by_others_after_a_save_is_news(file: Path) -> None:
+    saving = Saving()
+    path = str(file)
+    assert saving.did_save(path) == [path]
+    assert saving.watched([path, path]) == ([], [path, path])
+    file.write_text("x = 2\n")
+    assert saving.watched([path]) == ([path], [])
+    file.write_text("x = 1\n")
+    assert saving.watched([path]) == ([path], []), "back again: the last word is not the editor's"

@@ -2,7 +2,7 @@
 
 import * as vscode from 'vscode';
 import type { Session, Verdict } from './lsp_ext';
-import { isEcho, pageOf } from './status_text';
+import { pageOf } from './status_text';
 
 const KEPT_VERDICTS = 20;
 
@@ -10,7 +10,6 @@ export class Sessions implements vscode.Disposable {
   private current: Session[] = [];
   /** The newest first. */
   private recent: Verdict[] = [];
-  private lastAt = 0;
   private readonly changed = new vscode.EventEmitter<void>();
   private readonly judged = new vscode.EventEmitter<Verdict>();
 
@@ -38,10 +37,6 @@ export class Sessions implements vscode.Disposable {
   }
 
   addVerdict(verdict: Verdict): void {
-    const now = Date.now();
-    const echo = isEcho(verdict, this.recent[0], now - this.lastAt);
-    this.lastAt = now;
-    if (echo) return;
     this.recent = [verdict, ...this.recent].slice(0, KEPT_VERDICTS);
     void vscode.commands.executeCommand('setContext', 'onsave.sawVerdict', true);
     this.judged.fire(verdict);

@@ -47,15 +47,6 @@ export function statusText(sessions: readonly Session[]): string {
   return `${ICONS[session.state]} ${session.name}: ${session.state}${outcome(session)}${others}`;
 }
 
-/** How long after a save the editor's watchers still tell of it. */
-const ECHO_MS = 1500;
-
-/** Whether a verdict is on a save's second telling, by the editor's watchers: no news to a person. */
-export function isEcho(verdict: Verdict, before: Verdict | undefined, elapsedMs: number): boolean {
-  return before?.uri === verdict.uri && before.session === verdict.session
-    && elapsedMs < ECHO_MS && (verdict.action === 'ignore' || verdict.action === before.action);
-}
-
 /** The page at an address that an app listens on, where that can be a page. */
 export function pageOf(address: string): string | undefined {
   const found = /^(?:tcp:\/\/|https?:\/\/)?(\[[^\]]*\]|[^:[\]/]*):(\d+)$/.exec(address);

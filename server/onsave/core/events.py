@@ -24,11 +24,13 @@ class Saved:
 
     files:  (path, digest) each: ABSENT where there is no such file; None where nobody is concerned
             (see ``App.concerns``) and it was therefore not read
+    origin: "echo" is a save told once more, by the editor's file watcher: what it means has been
+            said, unless the content is another
     batch:  names the request, so that its verdicts can be told from others'
     """
 
     files: tuple[tuple[str, str | None], ...]
-    origin: str = "save"  # "save" | "watched" | "command" | "rename"
+    origin: str = "save"  # "save" | "watched" | "command" | "rename" | "echo"
     batch: int = 0
 
 

@@ -52,6 +52,8 @@ def saved(app: App, event: ev.Saved, out: list[do.Effect]) -> None:
     run = app.newest_run
     batches = [event.batch]
     for path, digest in event.files:
+        if event.origin == "echo" and app.saved.get(path) == digest:
+            continue  # judged already, or found to be nobody's concern
         if digest is None:
             app.unread.add(path)
             if run and run.up and run.processes and path.endswith(ASKED_FOR):

@@ -19,8 +19,11 @@ from onsave.lsp import client, commands, ext, from_proto, lifetime
 if TYPE_CHECKING:
     from onsave.lsp.server import OnsaveServer
 
-#: An automatic save that was announced so long ago has failed.
+#: A save that was announced so long ago has failed.
 SAVE_SECONDS = 2.0
+#: So long the saves of a Save All wait for those that were announced with them: an organiser of
+#: imports or a formatter may be at work on one of them.
+TOGETHER_SECONDS = 0.5
 
 
 def register(server: OnsaveServer) -> None:
@@ -66,12 +69,18 @@ def register(server: OnsaveServer) -> None:
 
     @feature(types.TEXT_DOCUMENT_DID_SAVE, types.SaveOptions(include_text=False))
     def did_save(ls: OnsaveServer, params: types.DidSaveTextDocumentParams) -> None:
-        paths = from_proto.paths([params.text_document.uri])
-        ls.saved([path for path in paths if ls.saving.did_save(path)], "save")
+        for path in from_proto.paths([params.text_document.uri]):
+            ls.saved(ls.saving.did_save(path), "save")
+        if ls.saving.waits:
+            asyncio.get_running_loop().call_later(
+                TOGETHER_SECONDS, lambda: ls.saved(ls.saving.give_up(), "save")
+            )
 
     @feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def did_change_watched_files(ls: OnsaveServer, params: Any) -> None:
-        ls.saved(ls.saving.watched(from_proto.watched(params)), "watched")
+        news, echoes = ls.saving.watched(from_proto.watched(params))
+        ls.saved(news, "watched")
+        ls.saved(echoes, "echo")
         if ls.saving.undecided:
             asyncio.get_running_loop().call_later(
                 SAVE_SECONDS, lambda: ls.saved(ls.saving.never_came(), "watched")
@@ -79,16 +88,16 @@ def register(server: OnsaveServer) -> None:
 
     @feature(types.WORKSPACE_DID_CREATE_FILES, every_file)
     def did_create_files(ls: OnsaveServer, params: types.CreateFilesParams) -> None:
-        ls.saved(from_proto.paths(file.uri for file in params.files), "rename")
+        ls.moved(from_proto.paths(file.uri for file in params.files))
 
     @feature(types.WORKSPACE_DID_DELETE_FILES, every_file)
     def did_delete_files(ls: OnsaveServer, params: types.DeleteFilesParams) -> None:
-        ls.saved(from_proto.paths(file.uri for file in params.files), "rename")
+        ls.moved(from_proto.paths(file.uri for file in params.files))
 
     @feature(types.WORKSPACE_DID_RENAME_FILES, every_file)
     def did_rename_files(ls: OnsaveServer, params: types.RenameFilesParams) -> None:
         uris = [uri for file in params.files for uri in (file.old_uri, file.new_uri)]
-        ls.saved(from_proto.paths(uris), "rename")
+        ls.moved(from_proto.paths(uris))
 
     @feature(types.TEXT_DOCUMENT_CODE_LENS)
     def code_lens(ls: OnsaveServer, params: types.CodeLensParams) -> list[types.CodeLens]:

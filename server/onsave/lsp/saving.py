@@ -1,13 +1,17 @@
-"""Which saves count: the ones that were meant.
+"""Which saves count, and which news is only the echo of one.
 
 With auto-save on, an editor writes half-typed code a second after each pause. By default such a
 save is not acted upon: the next save by hand is. ``didSave`` does not say why, ``willSave`` just
-before does, in editors that have it (VS Code, Neovim, Emacs).
+before does, in editors that have it (VS Code, Neovim, Emacs). Those announce all files of a *Save
+All* before they have written the first: what was announced is told together, as one save.
+
+An editor's file watcher reports what the editor itself has written once more. That is found by
+content, not by time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lsprotocol.types import TextDocumentSaveReason
@@ -20,42 +24,86 @@ HABITS = ("all", "manual", "never")
 _AUTOMATIC = (TextDocumentSaveReason.AfterDelay, TextDocumentSaveReason.FocusOut)
 
 
+#: A save by hand of one of these is meant for the app; editors save their own settings as well.
+SOURCES = (".py", ".pyw")
+
+
 class Saving:
-    """Tells meant saves from others, by path."""
+    """Tells meant saves from others, and news from echoes; by path."""
 
     def __init__(self) -> None:
         self.habit = "manual"
-        self._coming: set[str] = set()  # an automatic save was announced and has not come yet
+        #: Announced saves that have not come yet → whether they are the editor's own.
+        self._coming: dict[str, bool] = {}
         self._early: set[str] = set()  # of those: reported by the file watcher meanwhile
-        # What automatic saves left on disk, by content rather than by time: the editor's file
-        # watcher reports it again, at once or a second later.
-        self._passed_over: dict[str, str] = {}
+        self._together: list[str] = []  # saves that count and wait for others of a Save All
+        self._passed_over: dict[str, str] = {}  # what automatic saves left on disk, as digests
+        self._told: dict[str, str] = {}  # what the editor has told of, as digests
 
     def will_save(self, path: str, reason: TextDocumentSaveReason) -> None:
-        if self.habit == "manual" and reason in _AUTOMATIC:
-            self._coming.add(path)
-        else:
-            self._coming.discard(path)
+        self._coming[path] = self.habit == "manual" and reason in _AUTOMATIC
 
-    def did_save(self, path: str) -> bool:
-        """Whether this save counts."""
+    def did_save(self, path: str) -> list[str]:
+        """The paths that count now: none where the save does not, or others are still to come
+        (see ``waits``). What automatic saves left on disk is taken up with one by hand."""
+        automatic = self._coming.pop(path, False)
         self._early.discard(path)
         if self.habit == "never":
-            return False
-        if path in self._coming:
-            self._coming.discard(path)
-            self._passed_over[path] = _digest(path)
-            return False
-        self._passed_over.pop(path, None)
-        return True
-
-    def watched(self, paths: Sequence[str]) -> list[str]:
-        """Those of ``paths`` whose change counts."""
-        if self.habit == "never":
             return []
-        if not self._coming and not self._passed_over:
-            return list(paths)
-        return [path for path in paths if self._counts(path)]
+        if automatic:
+            self._passed_over[path] = _digest(path)
+        else:
+            self._together.append(path)
+        return [] if self.waits else self.come()
+
+    @property
+    def waits(self) -> bool:
+        """Whether saves are kept back until others, announced together with them, have come."""
+        return bool(self._together) and not all(self._coming.values())
+
+    def come(self) -> list[str]:
+        """The paths that count, with nothing kept back any longer."""
+        if not self._together:
+            return []
+        paths = dict.fromkeys(self._together)
+        if any(path.endswith(SOURCES) for path in paths):
+            paths.update(dict.fromkeys(self._passed_over))
+        for path in paths:
+            self._passed_over.pop(path, None)
+        self._together.clear()
+        self.told(paths)
+        return list(paths)
+
+    def told(self, paths: Iterable[str]) -> None:
+        """The editor has told of these; its file watcher will do so again."""
+        for path in paths:
+            self._told[path] = _digest(path)
+
+    def give_up(self) -> list[str]:
+        """Saves that were announced have not come: those kept back for them count without. To be
+        asked a moment after ``waits``."""
+        self._coming = {path: automatic for path, automatic in self._coming.items() if automatic}
+        return self.come()
+
+    def watched(self, paths: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Those of ``paths`` whose change counts: the news, and the echoes of what was told."""
+        if self.habit == "never":
+            return [], []
+        news: list[str] = []
+        echoes: list[str] = []
+        for path in paths:
+            if path in self._coming:  # the watcher may be quicker than didSave: see never_came
+                self._early.add(path)
+            elif path in self._passed_over:
+                if self._passed_over[path] != _digest(path):
+                    del self._passed_over[path]  # somebody else wrote it since
+                    news.append(path)
+            elif path in self._told and self._told[path] == _digest(path):
+                echoes.append(path)
+            else:
+                self._told.pop(path, None)
+                news.append(path)
+        return news, echoes
 
     @property
     def undecided(self) -> bool:
@@ -66,20 +114,9 @@ class Saving:
         """Those whose saves have not come after all (the disk was full, somebody else wrote the
         file): their change counts. To be asked a moment after they were reported."""
         late, self._early = self._early, set()
-        self._coming -= late
+        for path in late:
+            self._coming.pop(path, None)
         return sorted(late)
-
-    def _counts(self, path: str) -> bool:
-        if path in self._coming:  # the watcher may be quicker than didSave: see never_came
-            self._early.add(path)
-            return False
-        known = self._passed_over.get(path)
-        if known is None:
-            return True
-        if known == _digest(path):
-            return False
-        del self._passed_over[path]  # somebody else wrote it since
-        return True
 
 
 def _digest(path: str) -> str:

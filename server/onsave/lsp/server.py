@@ -188,6 +188,11 @@ class OnsaveServer(LanguageServer):
             self._said_that_nobody_hears = True
             self.log("info", "no app runs under onsave yet; start one with `onsave run COMMAND`")
 
+    def moved(self, paths: list[str]) -> None:
+        """Files were created, deleted or renamed in the editor."""
+        self.saving.told(paths)
+        self.saved(paths, "rename")
+
     def opened(self, uri: str) -> None:
         if (path := from_proto.path(uri)) is not None:
             self._opened[os.path.realpath(path)] = uri
@@ -208,6 +213,7 @@ class OnsaveServer(LanguageServer):
             with contextlib.suppress(JsonRpcException):
                 found = await self.workspace_configuration_async(types.ConfigurationParams([item]))
                 self.apply_settings(found[0] if found else None)
+                self.log("debug", f"onsave.autoSave is {self.settings.auto_save}")
 
     async def register_dynamically(self) -> None:
         """What pygls can't announce in ``initialize``, for clients that can be asked later."""

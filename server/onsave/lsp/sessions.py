@@ -62,7 +62,8 @@ class Link:
         """Tell of saved files. Never blocks: a session that is slow to read gets them later, each
         path once, so what waits for it is bounded by the number of files there are."""
         for path in paths:
-            self._saved[path] = origin
+            if origin != "echo" or path not in self._saved:
+                self._saved[path] = origin
         self._to_send.set()
 
     async def request(self, what: str, timeout: float = 10.0, **fields: Any) -> Any:

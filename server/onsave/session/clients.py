@@ -31,7 +31,7 @@ Message = dict[str, Any]
 #: to do with are counted, not told one by one: nobody reads a hundred thousand lines.
 MANY = 1000
 
-ORIGINS = ("save", "watched", "command", "rename")
+ORIGINS = ("save", "watched", "command", "rename", "echo")
 
 
 @dataclass
@@ -118,7 +118,7 @@ class Clients:
         self._batches[number] = _Batch(
             peer,
             reply,
-            paths,
+            set() if message["origin"] == "echo" else paths,
             wait=message.get("wait") is True,
             concerned=any(session.app.concerns(path) for path in paths),
             many=len(paths) > MANY,

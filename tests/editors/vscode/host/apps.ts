@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import * as vscode from 'vscode';
-import type { Session } from '../../../../vscode-extension/src/lsp_ext';
+import type { Session, Verdict } from '../../../../vscode-extension/src/lsp_ext';
 import type { Api } from '../../../../vscode-extension/src/main';
 
 export const PYTHON = process.env['PYTHON'] ?? 'python3';
@@ -62,4 +62,45 @@ export async function say(file: string, word: string): Promise<vscode.TextDocume
   edit.replace(document.uri, document.lineAt(1).range, `WORD = "${word}"`);
   await vscode.workspace.applyEdit(edit);
   return document;
+}
+
+/** Sets settings of the workspace; undefined takes one back. */
+export async function set(settings: Record<string, unknown>): Promise<void> {
+  for (const [key, value] of Object.entries(settings)) {
+    await vscode.workspace.getConfiguration()
+      .update(key, value, vscode.ConfigurationTarget.Workspace);
+  }
+}
+
+/** Resolves once there is a verdict that `wanted` is looking for. */
+export async function verdict(api: Api, wanted: (one: Verdict) => boolean): Promise<Verdict> {
+  return new Promise((resolve) => {
+    const listener = api.sessions.onVerdict((one) => {
+      if (!wanted(one)) return;
+      listener.dispose();
+      resolve(one);
+    });
+  });
+}
+
+let fences = 0;
+
+/**
+ * Resolves once the server has told the sessions of all that was saved so far, the editor's file
+ * watchers included: they have reported a file that is written now, after everything else.
+ */
+export async function fence(api: Api): Promise<void> {
+  const file = path.join(workspace(), `fence${++fences}.py`);
+  const seen = verdict(api, (one) => one.uri.endsWith(path.basename(file)));
+  fs.writeFileSync(file, '');
+  await seen;
+}
+
+/** The session of that name, up in the run `atLeast` or a later one, when nothing else will come. */
+export async function settled(api: Api, name: string, atLeast: number): Promise<Session> {
+  const up = (all: readonly Session[]) => all.find((one) => one.name === name
+    && (one.state === 'running' || one.state === 'ready') && one.run >= atLeast);
+  await until(api, up);
+  await fence(api);
+  return until(api, up);
 }

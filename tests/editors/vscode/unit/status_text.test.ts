@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Session, State, Verdict } from '../../../../vscode-extension/src/lsp_ext';
 import {
-  duration, escapeMarkdown, fileText, isEcho, mostUrgent, pageOf, statusText, tooltipMarkdown,
+  duration, escapeMarkdown, fileText, mostUrgent, pageOf, statusText, tooltipMarkdown,
 } from '../../../../vscode-extension/src/status_text';
 
 function session(fields: Partial<Session> = {}): Session {
@@ -48,17 +48,6 @@ test('of several sessions the one that needs a person is shown', () => {
   const all = [session(), session({ name: 'worker', state: 'broken' }), session({ name: 'b' })];
   assert.equal(mostUrgent(all)?.name, 'worker');
   assert.equal(statusText(all), '$(error) worker: broken +2');
-});
-
-test('what a watcher tells of a save again is no news', () => {
-  const first = verdict({ action: 'restart' });
-  assert.ok(isEcho(verdict({ action: 'ignore', reason: 'same bytes' }), first, 300));
-  assert.ok(isEcho(verdict({ action: 'restart' }), first, 300));
-  assert.ok(!isEcho(verdict({ action: 'hold' }), first, 300));
-  assert.ok(!isEcho(verdict({ action: 'ignore' }), first, 5000));
-  assert.ok(!isEcho(verdict({ action: 'ignore', uri: 'file:///w/b.py' }), first, 300));
-  assert.ok(!isEcho(verdict({ session: 'b' }), first, 300));
-  assert.ok(!isEcho(first, undefined, 0));
 });
 
 test('times are short', () => {
