@@ -3,7 +3,7 @@
 import atexit
 import sys
 
-from onsave_agent import environment, files, hooks, imports, modules, paths, protocol, reports
+from onsave_agent import environment, files, hooks, imports, modules, paths, protocol, ran, reports
 from onsave_agent.client import Channel
 
 TYPE_CHECKING = False
@@ -78,6 +78,9 @@ def _at_exit():
         crash = sys.modules.get("onsave_agent.crash")
         if crash is None and _died():
             crash = hooks.load("crash")
+        if message.get("settled") is True and not ran.is_ready():
+            files.ready()
+            ran.ready()
         if crash is not None:
             crash.at_exit()
         modules.reconcile()

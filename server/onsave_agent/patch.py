@@ -49,6 +49,7 @@ def handle(message):
                 raise Refused("was not prepared")
             patch = Patch(number, files)
             reply["live"] = patch.prove()  # for "commit" again: the app has gone on meanwhile
+            reply["ran"] = patch.ran()
             if phase == "prepare":
                 _prepared.clear()
                 _prepared[number] = files
@@ -75,7 +76,12 @@ def which_ran(message):
     functions = None
     if known and None not in known:
         functions = sorted(list(where) for where in set().union(*known))  # type: ignore[arg-type]
-    return {"type": "ran", "id": message["id"], "functions": functions}
+    return {
+        "type": "ran",
+        "id": message["id"],
+        "functions": functions,
+        "ready": ran.is_ready(),
+    }
 
 
 class Patch:
@@ -123,6 +129,11 @@ class Patch:
             cache.cache_clear()  # type: ignore[attr-defined]
         for file in self.files:
             file.finish()
+
+    def ran(self):
+        # type: () -> list[list[object]]
+        """The functions with another body that had run already: what they did stays."""
+        return [place for file in self.files for place in file.ran()]
 
     def recheck(self):
         # type: () -> list[list[object]]
@@ -191,10 +202,19 @@ class _File:
         for pair in self.changed:
             if pair.hot or (before is not None and codes.key(pair.old) not in before):
                 continue
-            reason = "%s ran at start-up"
+            reason = "%s ran at start-up" if ran.is_ready() else "%s has run already"
             if before is None:
                 reason = "it is not known whether %s ran before the app was ready"
             raise Refused(reason % pair.qualname, [self._place(pair)])
+
+    def ran(self):
+        # type: () -> list[list[object]]
+        ever = ran.ever(self.filename)
+        return [
+            self._place(pair)
+            for pair in self.changed
+            if not pair.hot and codes.key(pair.old) in ever
+        ]
 
     def _place(self, pair):
         # type: (codes.Pair) -> list[object]

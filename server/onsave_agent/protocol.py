@@ -126,13 +126,15 @@ AGENT_MESSAGES = {
     "checked": {"id": int, "results": list},   # see "check"; paused: null | "pdb at app.py:12"
     "drained": {"id": int, "busy": int},
     # Answers to every phase of "patch", see there. live: [path, line, qualname] each: calls,
-    # generators and coroutines that go on with the body that they began with.
+    # generators and coroutines that go on with the body that they began with. May have "ran", of
+    # the same form: functions with another body now that had run already, since the app was ready.
     "patched": {"id": int, "phase": str, "live": list},
     # May have evidence: [path, line, message] each: the places that show why.
     "refused": {"id": int, "reason": str},
     # Answer to "ran": [name, line] each, as co_name and co_firstlineno of the source that runs now
     # have them, of the functions of that file that had run before the process was ready; null
-    # where that can't be known, which means all of them.
+    # where that can't be known, which means all of them. ready (bool): whether it is ready; else
+    # they are those that have run so far.
     "ran": {"id": int, "functions": object},
     # A run that was resumed from a snapshot asks for a module that was imported ahead, and
     # something that its execution had depended on is different now. modules: [name, reason] each,
@@ -161,7 +163,9 @@ SNAPSHOT_MESSAGES = {
 
 # --- session → agent -------------------------------------------------------------------------
 SESSION_MESSAGES = {
-    # Compare sys.modules with what was reported, report the rest, then answer "synced".
+    # Compare sys.modules with what was reported, report the rest, then answer "synced". May have
+    # settled: true, once the run is up, loads nothing and computes nothing: in a process that has
+    # not begun to listen, what has run so far is its start-up.
     "sync": {"id": int},
     # Compile these: files: [path, …]. Answer "checked" with
     # results: [path, digest, error] each, error null or

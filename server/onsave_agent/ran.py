@@ -10,7 +10,8 @@ alone; a file that is not known counts as having run as a whole. The means cost 
   from memory. Its place is found out by a self-test; without it everything counts as having run.
 
 The set is taken when the app is ready, and again after each project module that is imported later:
-what that module did while it was executed is as much its start-up as anything before.
+what that module did while it was executed is as much its start-up as anything before. A process is
+ready when it begins to listen; one that never does is told so once its run has settled.
 """
 
 import sys
@@ -20,13 +21,13 @@ from onsave_agent import codes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType, FrameType
-    from typing import Any
+    from typing import Any, Iterable
 
 #: filename → its module codes, the newest last; of modules that were seen from the beginning
 trees = {}  # type: dict[str, list[CodeType]]
 #: filename → functions that had run when the set was last taken
 _before = {}  # type: dict[str, set[tuple[str, int]]]
-#: filename → functions that have run since (3.12 and newer)
+#: filename → functions that have run since; before 3.12 only those whose code was replaced
 _since = {}  # type: dict[str, set[tuple[str, int]]]
 
 _ready = False
@@ -101,6 +102,11 @@ def ready():
     take()
 
 
+def is_ready():
+    # type: () -> bool
+    return _ready
+
+
 def forked():
     # type: () -> None
     """A child has a start-up of its own, however long its parent has been ready."""
@@ -121,9 +127,22 @@ def before(filename):
     return _before.get(filename, set())
 
 
+def ever(filename):
+    # type: (str) -> set[tuple[str, int]]
+    """Name and first line of the functions that have run at all, as far as that is known."""
+    found = _before.get(filename, set()) | _since.get(filename, set())
+    if _monitor is None:
+        has_run = _find_counter()
+        if has_run:
+            found |= _counted(trees.get(filename, ()), has_run)
+    return found
+
+
 def moved(filename, keys, code):
     # type: (str, dict[tuple[str, int], tuple[str, int]], CodeType) -> None
     """A patch has given the functions of a file new places, and module code ``code``."""
+    if _monitor is None:
+        _since[filename] = ever(filename)  # The new code's counters begin anew.
     for known in (_before, _since):
         if filename in known:
             known[filename] = {keys.get(where, where) for where in known[filename]}
@@ -141,11 +160,7 @@ def take():
     has_run = _find_counter()
     if has_run:
         for filename, modules in list(trees.items()):
-            ran = _before.setdefault(filename, set())
-            for module in modules:
-                for code in codes.inside(module):
-                    if codes.is_function(code) and has_run(code):
-                        ran.add(codes.key(code))
+            _before.setdefault(filename, set()).update(_counted(modules, has_run))
 
 
 # --- Python 3.12 and newer ----------------------------------------------------------------------
@@ -178,6 +193,13 @@ def _main_started(code, offset):
 
 
 # --- Python 3.9 to 3.11 -------------------------------------------------------------------------
+
+
+def _counted(modules, has_run):
+    # type: (Iterable[CodeType], Any) -> set[tuple[str, int]]
+    """The functions in these module codes that have run, by their own counters."""
+    every = [code for module in modules for code in codes.inside(module)]
+    return {codes.key(code) for code in every if codes.is_function(code) and has_run(code)}
 
 
 def _find_main():

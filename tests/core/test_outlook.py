@@ -53,6 +53,14 @@ def test_outlook():
     assert lines == [tuple(line.split(None, 3)) for line in TABLE.strip().splitlines()]
 
 
+def test_an_app_that_is_still_starting():
+    found = outlook(b"def f(): pass\ndef g(): pass\n", {("f", 1)}, ready=False)
+    assert [(p.action.value, p.reason) for p in found] == [
+        ("restart", "has run already"),
+        ("patch", "has not run yet"),
+    ]
+
+
 def test_what_is_not_known_restarts():
     reasons = {p.reason for p in outlook(b"def f(): pass\n", None)}
     assert reasons == {"it is not known whether it ran before the app was ready"}

@@ -192,7 +192,9 @@ VERBS: dict[str, Callable[[list[str], App, Case], ev.Event]] = {
     "checked": checked,
     "synced": lambda w, a, c: ev.Synced(a.syncing.id if a.syncing else 0),
     "patched": lambda w, a, c: ev.Patched(
-        a.patching.id if a.patching else next(iter(a.lingering), 0), tuple(w)
+        a.patching.id if a.patching else next(iter(a.lingering), 0),
+        tuple(word for word in w if not word.startswith("ran=")),
+        tuple(word[4:] for word in w if word.startswith("ran=")),
     ),
     "refused": lambda w, a, c: ev.Refused(a.patching.id if a.patching else 0, " ".join(w)),
     "resumed": lambda w, a, c: ev.Resumed(int(w[0])),

@@ -220,10 +220,15 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Patched:
-    """Every process has the new code. ``live``: the calls that go on with an old body, in words."""
+    """Every process has the new code.
+
+    live: the calls that go on with an old body, in words
+    ran:  names of the functions with another body now that had run already, since it was ready
+    """
 
     id: int
     live: tuple[str, ...] = ()
+    ran: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,7 @@ class Run:
     status: int | None = None  # its exit status once gone, 128 + n after a signal
     paused: str | None = None  # where a debugger holds it
     from_snapshot: str | None = None  # which snapshot it was resumed from
+    midway: str | None = None  # of no server: a function that had run before it was patched
 
     @property
     def alive(self) -> bool:

@@ -273,7 +273,11 @@ def ended_by_itself(
     if serving is not None:
         return
     out.append(do.CloseSockets())
-    if app.options.once or (well and not app.options.rerun) or app.options.on_exit == "end":
+    if run.midway and not app.options.once and app.options.on_exit != "end":
+        # Some of what it did is of the old code: only another run is what was saved.
+        cause = f"it ended, and {run.midway} had run before it was patched"
+        app.wanted = Wanted(cause, forced=True)
+    elif app.options.once or (well and not app.options.rerun) or app.options.on_exit == "end":
         moves.end(app, event.status)
         moves.leave_if_empty(app, out)
     elif not well and app.options.on_exit == "restart":
@@ -381,6 +385,9 @@ def patched(app: App, event: ev.Patched, out: list[do.Effect]) -> None:
         app.lingering[asked.id] = asked
         out.append(do.SetTimer("linger", app.options.linger))
         reason += f"; {len(event.live)} under way with the old body"
+    if event.ran and not run.listening:
+        run.midway = event.ran[0]
+        reason += f"; what {run.midway} did before stays"
     out.append(do.Outcome("patched", run.number, reason, asked.verdicts))
 
 

@@ -26,19 +26,21 @@ def outlook(
     source: bytes,
     ran: Collection[tuple[str, int]] | None,
     *,
+    ready: bool = True,
     module: str | None = None,
     hot: Sequence[str] = (),
 ) -> tuple[Prospect, ...]:
     """A prospect for each function of ``source``, lambdas apart, in the order of the file.
 
-    ran: name and first line of those that had run before the app was ready, as the agent's answer
-         "ran" has them for the source that runs; None where that is not known
-    hot: the user's patterns, see ``order``
+    ran:   name and first line of those that had run before the app was ready, as the agent's answer
+           "ran" has them for the source that runs; None where that is not known
+    ready: whether it is ready; else ``ran`` are those that have run so far
+    hot:   the user's patterns, see ``order``
     Raises SyntaxError for what can't be parsed.
     """
     patterns = hot_patterns(module, hot)
     return tuple(
-        Prospect(qualname, first_line(node), *_prospect(qualname, node, seal, ran, patterns))
+        Prospect(qualname, first_line(node), *_prospect(qualname, node, seal, ran, ready, patterns))
         for qualname, node, seal in _functions(syntax.parse(source).body, "", None)
     )
 
@@ -48,6 +50,7 @@ def _prospect(
     node: Scope,
     seal: str | None,
     ran: Collection[tuple[str, int]] | None,
+    ready: bool,
     patterns: Sequence[str],
 ) -> tuple[Action, str]:
     if seal is not None:
@@ -57,8 +60,8 @@ def _prospect(
     if ran is None:
         return Action.RESTART, "it is not known whether it ran before the app was ready"
     if (name_of(node), first_line(node)) in ran:
-        return Action.RESTART, "ran at start-up"
-    return Action.PATCH, "had not run when the app was ready"
+        return Action.RESTART, "ran at start-up" if ready else "has run already"
+    return Action.PATCH, "had not run when the app was ready" if ready else "has not run yet"
 
 
 def _functions(

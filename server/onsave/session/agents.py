@@ -75,6 +75,7 @@ class Agents:
         self._executables.setdefault(peer.run, message["executable"])
         forked = message["spawned"] == "fork"
         self._post(ev.ProcessUp(peer.run, peer.pid, message["ppid"] if forked else None))
+        self._session.settling.up(peer.run)
 
     def gone(self, peer: Peer) -> None:
         self.questions.gone(peer)
@@ -158,7 +159,7 @@ class Agents:
     def _ask(self, run: int, message: Message, seconds: float, done: Any) -> None:
         self.questions.ask(dict.fromkeys(self.peers(run), message), seconds, done)
 
-    def ran(self, run: int, path: str, done: Callable[[Ran], None]) -> None:
+    def ran(self, run: int, path: str, done: Callable[[Ran | None], None]) -> None:
         """Which functions of a module had run before the app was ready, in any process of it?"""
 
         def answered(answers: dict[Peer, Message], silent: list[Peer]) -> None:
@@ -176,9 +177,15 @@ class Agents:
     def sync(self, number: int, run: int) -> None:
         self.reconcile(run, lambda: self._post(ev.Synced(number)))
 
-    def reconcile(self, run: int, done: Callable[[], None]) -> None:
-        """Have all that is loaded reported, then call ``done``; or when an app is too busy to."""
-        self._ask(run, {"type": "sync"}, PROMPTLY, lambda *_: done())
+    def reconcile(
+        self, run: int, done: Callable[[], None] = lambda: None, *, settled: bool = False
+    ) -> None:
+        """Have all that is loaded reported, then call ``done``; or when an app is too busy to.
+
+        settled: let those processes that do not listen know that their start-up is over
+        """
+        message = {"type": "sync", "settled": True} if settled else {"type": "sync"}
+        self._ask(run, message, PROMPTLY, lambda *_: done())
 
     def drain(self, run: int, seconds: float, done: Callable[[], None]) -> None:
         message = {"type": "drain", "timeout": seconds}
@@ -332,7 +339,7 @@ class Agents:
         if refusal is not None:
             self._post(ev.Refused(number, *refusal))
             return
-        self._post(ev.Patched(number, reports.live(answers)))
+        self._post(ev.Patched(number, reports.live(answers), reports.ran_already(answers)))
 
 
 _HANDLERS: dict[str, Callable[[Agents, Peer, Message], object]] = {

@@ -222,7 +222,7 @@ class Clients:
         known = next(iter(entry.digests.values()), None) if entry else None
         source = session.sources.of(known)
 
-        def answer(ran: Ran) -> None:
+        def answer(ran: Ran | None) -> None:
             self._reply(peer, message["id"], why(session.app, real, digest, source, ran))
 
         if run is not None and source is not None:

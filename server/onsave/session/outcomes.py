@@ -50,6 +50,7 @@ class Outcomes:
             since = self._started_at.get(effect.run, time.monotonic())
             self.ready_ms = round((time.monotonic() - since) * 1000)
             self.keep_sources_soon()
+            session.settling.up(effect.run)
             session.loop.after(LEFTOVERS_AFTER, self._close_leftovers)
             self.last_message = f"{effect.what} in {seconds:.2f} s"
             session.snapshots.run_up(effect.run, time.monotonic() - since)

@@ -123,6 +123,12 @@ class Processes:
 
         return tree.listening(self.tree(run))
 
+    def cpu_seconds(self, run: int) -> float:
+        """How long the run's processes have been computing, those that have ended apart."""
+        from onsave.session import tree
+
+        return tree.cpu_seconds(self.tree(run))
+
     # --- ending -----------------------------------------------------------------------------
 
     def stop(self, run: int, drain: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from onsave.core import events as ev
 from onsave.core.model import Evidence, FailedException, Failure, Frame, Problem
+from onsave.session.why import Ran
 from onsave_agent.protocol import ProtocolError
 
 Message = dict[str, Any]
@@ -83,15 +84,28 @@ def live(answers: list[Message]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def ran(answers: list[Message]) -> set[tuple[str, int]] | None:
-    """Which functions had run in any of the processes; None where one does not know."""
+def ran_already(answers: list[Message]) -> tuple[str, ...]:
+    """Names of the patched functions that had run before, in any of the processes."""
+    return tuple(
+        dict.fromkeys(
+            str(entry[2])
+            for answer in answers
+            for entry in answer.get("ran") or ()
+            if isinstance(entry, list) and len(entry) == 3
+        )
+    )
+
+
+def ran(answers: list[Message]) -> Ran | None:
+    """What had run in any of the processes; None where one does not know."""
     try:
-        found = {
+        found = frozenset(
             (str(name), int(line)) for answer in answers for name, line in answer["functions"]
-        }
+        )
     except (TypeError, ValueError):
         return None
-    return found if answers else None
+    ready = all(answer.get("ready") is not False for answer in answers)
+    return Ran(found, ready) if answers else None
 
 
 def failure(message: Message) -> Failure:

@@ -1,6 +1,12 @@
 """When a run is up that no agent has called ready: a program that is no server, or one in disguise.
 
 Asked for by the core while a run starts; a timer runs only until the answer is there.
+
+Once a run is up, its processes that do not listen (all of them, or a server's helpers) are told
+when their start-up is over: what runs for the first time after that may be patched. That is when
+they have loaded nothing for a while and are not computing either: a program waits for something
+once it does what it is for. One that computes all the time is never told, nor is one that is there
+to end (--rerun, --once): what has run in it is not done again.
 """
 
 from __future__ import annotations
@@ -21,12 +27,18 @@ QUIET = 1.0
 QUIET_BESIDE_A_SERVER = 30.0
 #: Without an agent silence means nothing: then a run has this long to begin to listen.
 WITHOUT_AGENT = 3.0
+#: A run that computes for less than this part of so many seconds waits for something.
+IDLE = 0.5
+SAMPLE = 0.25
+#: One that computes is looked at again after twice as long, and left alone after so long.
+LONGEST = 32.0
 
 
 class Settling:
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._heard: dict[int, float] = {}
+        self._heard: dict[int, float] = {}  # when each run that is looked at has loaded something
+        self._up: dict[int, float] = {}  # the same of those that are up, and perhaps not calm yet
 
     def begin(self, run: int) -> None:
         self._heard[run] = time.monotonic()
@@ -34,8 +46,9 @@ class Settling:
 
     def heard_of(self, run: int) -> None:
         """The run has loaded something."""
-        if run in self._heard:
-            self._heard[run] = time.monotonic()
+        for heard in (self._heard, self._up):
+            if run in heard:
+                heard[run] = time.monotonic()
 
     def _look(self, number: int) -> None:
         session = self._session
@@ -78,6 +91,41 @@ class Settling:
                 "no agent in the app (no Python in it, or python -I, -E or -S?): what it loads is "
                 "not known; restart it with `onsave restart`",
             )
+
+    def up(self, number: int) -> None:
+        """The run is up, or another process of it is there: its start-up may be over soon."""
+        session = self._session
+        run = session.app.runs.get(number)
+        options = session.app.options
+        if run is None or not run.up or options.rerun or options.once:
+            return
+        if number not in self._up:
+            session.loop.after(QUIET, lambda: self._look_whether_calm(number, QUIET))
+        self._up[number] = time.monotonic()
+
+    def _look_whether_calm(self, number: int, pause: float) -> None:
+        session = self._session
+        run = session.app.runs.get(number)
+        if run is None or not run.up:
+            del self._up[number]
+            return
+        quiet = time.monotonic() - self._up[number]
+        if quiet < QUIET:
+            session.loop.after(QUIET - quiet, lambda: self._look_whether_calm(number, pause))
+            return
+        before = session.processes.cpu_seconds(number)
+
+        def look() -> None:
+            computed = session.processes.cpu_seconds(number) - before
+            if computed <= SAMPLE * IDLE:
+                del self._up[number]
+                session.agents.reconcile(number, settled=True)
+            elif pause < LONGEST:
+                session.loop.after(pause, lambda: self._look_whether_calm(number, pause * 2))
+            else:
+                del self._up[number]
+
+        session.loop.after(SAMPLE, look)
 
     def _is_to_listen(self, run: Run) -> bool:
         """Whether the run is to take the place of one that listens, or has sockets to take over."""

@@ -82,6 +82,12 @@ def listening(processes: Iterable[psutil.Process]) -> list[tuple[int, str]]:
     return found
 
 
+def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
+    """How long these processes have been computing, together."""
+    times = [_quietly(process.cpu_times, None) for process in processes]
+    return float(sum(found.user + found.system for found in times if found is not None))
+
+
 def is_stopped(process: psutil.Process) -> bool:
     return bool(_quietly(process.status, "") in (psutil.STATUS_STOPPED, "tracing-stop"))
 

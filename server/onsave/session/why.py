@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from onsave.core import verdict as verdicts
 from onsave.core.model import App, Loaded
 
-#: The functions that had run before the app was ready, as the protocol's "ran" has them; None
-#: where nobody knows.
-Ran = set[tuple[str, int]] | None
+
+@dataclass(frozen=True)
+class Ran:
+    """The functions that had run before the app was ready, as the protocol's "ran" has them.
+
+    ready: whether it is ready; else they are those that have run so far
+    """
+
+    functions: frozenset[tuple[str, int]]
+    ready: bool = True
 
 
 def why(
-    app: App, path: str, digest: str | None, source: bytes | None = None, ran: Ran = None
+    app: App, path: str, digest: str | None, source: bytes | None = None, ran: Ran | None = None
 ) -> dict[str, Any]:
     """See the protocol's "why".
 
     digest: of the file as it is now, None where it is not read
     source: what runs, None where that is not known
+    ran:    None where nobody knows
     """
     run = app.newest_run
     entry = run.loaded.get(path) if run else None
@@ -53,13 +62,14 @@ def _would(app: App, path: str, functions: list[list[str]]) -> dict[str, str]:
     return {"action": "restart", "reason": "a change of loaded code"}
 
 
-def _functions(app: App, entry: Loaded, source: bytes, ran: Ran) -> list[list[str]]:
+def _functions(app: App, entry: Loaded, source: bytes, ran: Ran | None) -> list[list[str]]:
     """[qualified name, "patch" | "restart", reason] of each function, by line."""
     # Not at the top: the syntax is only needed by who asks.
     from onsave.core.outlook import outlook
 
+    functions, ready = (ran.functions, ran.ready) if ran else (None, True)
     try:
-        found = outlook(source, ran, module=entry.module, hot=app.options.hot)
+        found = outlook(source, functions, ready=ready, module=entry.module, hot=app.options.hot)
     except SyntaxError:
         return []
     return [[prospect.qualname, prospect.action.value, prospect.reason] for prospect in found]

@@ -1,6 +1,7 @@
 """A long-running program that is no server: it works, and writes down how far it has come.
 
-``python worker.py STATE_FILE``
+``python worker.py STATE_FILE``. It answers what is written into STATE_FILE's neighbour
+``*.question``, and ends when there is a ``*.end``.
 """
 
 import json
@@ -14,10 +15,13 @@ import jobs
 
 def main():
     state = Path(sys.argv[1])
-    done = 0
-    while True:
-        done += 1
-        text = json.dumps({"pid": os.getpid(), "job": jobs.JOB, "done": done})
+    question = state.with_suffix(".question")
+    done, answer = 0, ""
+    while not state.with_suffix(".end").exists():
+        done = jobs.counted(done)
+        if question.exists():
+            answer = jobs.answer(question.read_text())
+        text = json.dumps({"pid": os.getpid(), "job": jobs.JOB, "done": done, "answer": answer})
         # By rename, so that whoever reads never sees half of it.
         draft = state.with_suffix(".draft")
         draft.write_text(text)
