@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from onsave.core.model import Options, Problem
 
@@ -34,7 +34,7 @@ class AppConfig:
     data_files: bool | tuple[str, ...] = True  # whether opened data files count, or which
     patch: bool = True
     hot: tuple[str, ...] = ()
-    snapshots: bool = False
+    snapshots: bool | Literal["libraries"] = False
     overlap: bool = True
     on_exit: str = "wait"
     stop_signal: str = "SIGTERM"
@@ -147,6 +147,12 @@ def _flag(value: Any) -> bool:
     raise ValueError("true or false")
 
 
+def _snapshots(value: Any) -> bool | str:
+    if isinstance(value, bool) or value == "libraries":
+        return value  # type: ignore[no-any-return]
+    raise ValueError('true, false or "libraries"')
+
+
 def _text(value: Any) -> str:
     if isinstance(value, str) and value and "\0" not in value:
         return value
@@ -226,7 +232,7 @@ _VALUES: dict[str, Callable[[Any], Any]] = {
     "data-files": _data_files,
     "patch": _flag,
     "hot": _texts,
-    "snapshots": _flag,
+    "snapshots": _snapshots,
     "overlap": _flag,
     "on-exit": _one_of("wait", "restart", "end"),
     "stop-signal": _signal,

@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from onsave_agent.ahead import Ahead, Scout
+
 #: Answers to the session's messages: type → (module, function), imported when first asked for.
 #: A function takes the message and returns the reply, or None, or a callable that is asked again
 #: every few milliseconds until it returns the reply.
@@ -21,6 +23,8 @@ _ANSWERS = {
 }
 
 channel = None  # type: Channel | None
+#: What watches over a start that runs ahead of its turn, see snapshot.py.
+ahead = None  # type: Ahead | Scout | None
 
 
 def start(text):
@@ -29,7 +33,6 @@ def start(text):
 
     Raises where that is malformed or the session cannot be reached; nothing is in place then.
     """
-    global channel
     settings = protocol.decode_environment(text)
     environment.restore(settings)
     paths.configure(settings)
@@ -37,16 +40,26 @@ def start(text):
     if snapshot:
         _install(settings)
         settings = hooks.load("snapshot").stand_by(settings)
+    if settings is not None:
         paths.configure(settings)
-    connection = Channel(settings, answer)
-    if not connection.open("exec"):
-        return
-    channel = connection
-    reports.begin(connection)
-    if not snapshot:
-        _install(settings)
+        if connect(settings) is None:
+            return
+        if not snapshot:
+            _install(settings)
     imports.begin()
     atexit.register(_at_exit)
+
+
+def connect(settings):
+    # type: (dict[str, Any]) -> Channel | None
+    """Open the channel to the session; None where nobody answers."""
+    global channel
+    connection = Channel(settings, answer)
+    if not connection.open("exec"):
+        return None
+    channel = connection
+    reports.begin(connection)
+    return connection
 
 
 def _install(settings):
@@ -65,6 +78,9 @@ def answer(message):
     if kind == "sync":
         modules.reconcile()
         reports.flush()
+        if message.get("settled") is True and not ran.is_ready():
+            files.ready()
+            ran.ready()
         return {"type": "synced", "id": message["id"]}
     where = _ANSWERS.get(kind)
     if where is None:
@@ -74,13 +90,12 @@ def answer(message):
 
 def _at_exit():
     # type: () -> None
+    if ahead is not None:
+        ahead.leave()
     try:
         crash = sys.modules.get("onsave_agent.crash")
         if crash is None and _died():
             crash = hooks.load("crash")
-        if message.get("settled") is True and not ran.is_ready():
-            files.ready()
-            ran.ready()
         if crash is not None:
             crash.at_exit()
         modules.reconcile()

@@ -66,6 +66,8 @@ def _wrap(kind):
 
     def listen(self, *backlog):
         # type: (socket, int) -> None
+        if agent.ahead is not None:
+            agent.ahead.leave()
         real_listen(self, *backlog)
         if not _is_tool(sys._getframe(1)):
             _listens(self, sys._getframe(1).f_globals.get("__name__") == "gunicorn.sock")
@@ -165,6 +167,8 @@ def serves(socks, blocking, alive=None):
     blocking: the mode that it has set, and relies on, for their descriptors
     alive:    the wait ends early where this says no; signal handlers run meanwhile, and may raise
     """
+    if agent.ahead is not None:
+        agent.ahead.leave()
     channel = agent.channel
     if channel is None:
         return

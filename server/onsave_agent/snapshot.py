@@ -1,14 +1,14 @@
-"""The base snapshot: the app's own command, standing before the first line of its code.
+"""A snapshot: the app's own command, started ahead of its turn, that waits to become the app.
 
 The session starts the command once more while the app runs, as it would for a restart. In
-the bootstrap it stops here, imports ahead what the last run had imported of libraries, and waits.
-When a restart is due, the session says which run this process is to be, and it goes on from here as
-any start would: the script is read then, ``-m`` is looked up then, with a process, terminal,
-parent and exit code of its own. Nothing is forked, so nothing that does not survive a fork can be
-in the way.
+the bootstrap it stops here, and is told how far to go: up to just before a certain module
+(:mod:`onsave_agent.ahead`), or nowhere. There it may import ahead what the last run had imported
+of libraries (:mod:`onsave_agent.warm`), and waits. When a restart is due, the session says which
+run this process is to be, and it goes on as any start would, with a process, terminal, parent and
+exit code of its own. Nothing is forked, so nothing that does not survive a fork can be in the way.
 
-A process started with "snapshot" in its settings is such a snapshot, or, if it is sent "try", a
-trial of what can be imported ahead, which ends when it has answered.
+A process started with "snapshot" in its settings is such a snapshot, or, if it is sent "try" or
+"scout", one that finds something out, and ends when it has answered.
 """
 
 import _socket
@@ -20,23 +20,58 @@ from onsave_agent import lifeline, modules, paths, protocol, reports, served, wa
 from onsave_agent.paths import command_line
 from onsave_agent.receiver import moved_high
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterable
+
+    from onsave_agent.ahead import Ahead, Scout
+    from onsave_agent.client import Channel
+
 _select = select.select  # gevent's would let others run
 _store = {}  # type: dict[str, warm.Entry]
 
 
 class _Later:
-    """Stands in for the channel: what a snapshot imports is told when the app asks for it."""
+    """Stands in for the channel: what a snapshot has to report is told when it is the app."""
 
     def __init__(self):
         # type: () -> None
-        self.files = {}  # type: dict[object, list[object]]
+        self._messages = []  # type: list[dict[str, Any]]
 
     def send(self, message, descriptor=None):
-        # type: (dict[str, object], int | None) -> None
-        if message["type"] == "loaded":
-            for entry in message["files"]:  # type: ignore[attr-defined]
-                if entry[2] == "module":
-                    self.files.setdefault(entry[3], entry)
+        # type: (dict[str, Any], int | None) -> None
+        self._messages.append(message)
+
+    def paths(self):
+        # type: () -> list[str]
+        """All that was loaded, or looked for in vain."""
+        return [entry[0] for entry in self._entries()]
+
+    def take(self, names):
+        # type: (Iterable[str]) -> dict[str, list[Any]]
+        """What was reported of these modules: it is not to be told with the rest."""
+        found = {}  # type: dict[str, list[Any]]
+        for entry in self._entries():
+            if entry[2] == "module" and entry[3] in names:
+                found.setdefault(entry[3], entry)
+        for message in self._messages:
+            if message["type"] == "loaded":
+                message["files"] = [
+                    entry for entry in message["files"] if entry is not found.get(entry[3])
+                ]
+        return found
+
+    def tell(self, channel):
+        # type: (Channel) -> None
+        for message in self._messages:
+            channel.send(message)
+
+    def _entries(self):
+        # type: () -> list[list[Any]]
+        return [
+            entry for message in self._messages if message["type"] == "loaded"
+            for entry in message["files"]
+        ]  # fmt: skip
 
 
 class _Connection:
@@ -82,11 +117,12 @@ class _Connection:
 
 
 def stand_by(settings):
-    # type: (dict[str, object]) -> dict[str, object]
+    # type: (dict[str, Any]) -> dict[str, Any] | None
     """Wait to be resumed; return the settings of the run that this process has become.
 
-    Called with everything of the agent in place but the channel. Does not return where the process
-    is not needed any more.
+    None where the app's code is to run ahead: then that happens later, in the midst of it. Called
+    with everything of the agent in place but the channel. Does not return where the process is not
+    needed any more.
     """
     try:
         return _stand_by(settings)
@@ -96,7 +132,7 @@ def stand_by(settings):
 
 
 def _stand_by(settings):
-    # type: (dict[str, object]) -> dict[str, object]
+    # type: (dict[str, Any]) -> dict[str, Any] | None
     later = _Later()
     reports.begin(later)
     connection = _Connection(settings)
@@ -113,25 +149,89 @@ def _stand_by(settings):
             "refused": _unsuitable(),
         }
     )
+    message = connection.receive()
+    kind = message["type"]
+    if kind == "scout":
+        _go_ahead(_scout(connection, message))
+        return None
+    if kind == "ahead":
+        _go_ahead(_ahead(connection, message, later))
+        return None
     installed = warm.installed()
-    writes_bytecode = not sys.flags.dont_write_bytecode
+    if kind == "try":
+        _try(connection, message)
+    _warm(connection, message, later)
+    text = _wait(connection)
+    # What was told so far is told anew, when the app asks for it.
+    reports.restart()
+    modules.restart()
+    return _resume(text, installed)
+
+
+def _wait(connection):
+    # type: (_Connection) -> str
+    """Until this process is to be a run: the value of ONSAVE_AGENT in it."""
     while True:
         message = connection.receive()
-        kind = message["type"]
-        if kind in ("try", "warm"):
-            sys.dont_write_bytecode = not writes_bytecode
-            if kind == "try":
-                _try(connection, message)
-            connection.send(_warm(connection, message))
-            reports.flush()
-            for name, entry in _store.items():
-                entry.report = later.files.get(name)
-            installed = warm.installed()
-        elif kind == "resume":
+        if message["type"] == "resume":
             connection.close()
-            return _resume(str(message["settings"]), installed)
-        elif kind == "discard":
+            return str(message["settings"])
+        if message["type"] == "discard":
             os._exit(0)
+
+
+# --- running ahead ------------------------------------------------------------------------------
+
+
+def _go_ahead(ahead):
+    # type: (Ahead | Scout) -> None
+    """The app's code is about to run, watched by ``ahead``."""
+    from onsave_agent import agent, imports
+
+    agent.ahead, imports.before = ahead, ahead.before
+    # An exception ends what runs ahead without a word: nothing is to be printed.
+    sys.excepthook._real = ahead.leave  # type: ignore[attr-defined]
+
+
+def _scout(connection, message):
+    # type: (_Connection, dict[str, Any]) -> Scout
+    from onsave_agent.ahead import Scout
+
+    scout = Scout(set(message["until"]), connection.send)
+    scout.begin()
+    return scout
+
+
+def _ahead(connection, message, later):
+    # type: (_Connection, dict[str, Any], _Later) -> Ahead
+    from onsave_agent import agent, imports
+    from onsave_agent.ahead import Ahead, connections, quiet
+
+    real = sys.excepthook._real  # type: ignore[attr-defined]
+
+    def arrive():
+        # type: () -> None
+        agent.ahead = imports.before = None
+        sys.excepthook._real = real  # type: ignore[attr-defined]
+        try:
+            restore = quiet(ahead.leave)
+            modules.reconcile()
+            reports.flush()
+            installed = warm.installed()
+            talks = "it has a connection" if connections() else None
+            _warm(connection, message, later, talks)
+            text = _wait(connection)
+            restore()
+            settings = _resume(text, installed)
+            paths.configure(settings)
+            channel = agent.connect(settings)
+            assert channel is not None
+            later.tell(channel)
+        except BaseException:
+            os._exit(1)
+
+    ahead = Ahead(message["before"], set(message["project"]), arrive)
+    return ahead
 
 
 def _unsuitable():
@@ -161,15 +261,44 @@ def _try(connection, message):
     lifeline.cut()  # and whatever it has started
 
 
-def _warm(connection, message):
-    # type: (_Connection, dict[str, object]) -> dict[str, object]
-    """Import ahead; the answer "warmed"."""
+def _warm(connection, message, later, refused=None):
+    # type: (_Connection, dict[str, Any], _Later, str | None) -> None
+    """Import ahead what ``message`` names, and say "warmed". refused: why this is no good."""
+    global _store
+    names = [] if refused else [name for name in message["names"] if name not in sys.modules]
+    if names:
+        writes_bytecode = not sys.flags.dont_write_bytecode
+        wrote_bytecode = not sys.dont_write_bytecode
+        sys.dont_write_bytecode = not writes_bytecode
+        refused = _import(connection, message, names)
+        sys.dont_write_bytecode = not wrote_bytecode
+        reports.flush()
+        for name, entry in later.take(_store).items():
+            _store[name].report = entry
+            reports.forget(entry[0])
+    folders = list(map(os.path.abspath, sys.path))
+    loaded = [entry.report[0] for entry in _store.values() if entry.report]
+    connection.send(
+        {
+            "type": "warmed",
+            "modules": len(_store) or len(sys.modules),
+            # Folders as well: what is installed now may be found before what was found then.
+            "files": later.paths() + loaded + [os.path.realpath(sys.executable)]
+            + [folder for folder in folders if paths.is_library(folder + "/")],
+            "refused": refused,
+        }
+    )
+
+
+def _import(connection, message, names):
+    # type: (_Connection, dict[str, Any], list[str]) -> str | None
+    """Fill the store; why this process is no good for a snapshot after all, if so."""
     global _store
     recorder = warm.Recorder()
     recorder.begin()
     error = None
     try:
-        for name in message["names"]:  # type: ignore[attr-defined]
+        for name in names:
             if connection.has_news():
                 break
             if name not in sys.modules:
@@ -178,33 +307,24 @@ def _warm(connection, message):
         error = "%s can't be imported ahead: %s: %s" % (name, type(raised).__name__, raised)
     recorder.end()
     files = warm.files_of(recorder.entries)
-    for name, what in message["looks"]:  # type: ignore[attr-defined]
+    for name, what in message["looks"]:
         if name in recorder.entries:
             recorder.entries[name].looks.add(what)
     _store = recorder.hide()
-    more = [name for name in message["without"] if name in _store]  # type: ignore[attr-defined]
+    more = [name for name in message["without"] if name in _store]
     if more and error is None:
         error = "%s was imported ahead, which was not to be" % more[0]
     own = [name for name, path in files if not paths.is_library(path) and _is_apps(name)]
     if own and error is None:
         error = "%s was imported ahead, which is no library" % own[0]
-    return {
-        "type": "warmed",
-        "modules": len(_store),
-        # Folders as well: what is installed now may be found before what was found then.
-        "files": [path for _name, path in files]
-        + [os.path.realpath(sys.executable)]
-        + [folder for folder in map(os.path.abspath, sys.path) if paths.is_library(folder + "/")],
-        "refused": error,
-    }
+    return error
 
 
 def _resume(text, installed):
-    # type: (str, list[str]) -> dict[str, object]
+    # type: (str, list[str]) -> dict[str, Any]
+    """Be the app from now on; the settings of its run."""
     settings = protocol.decode_environment(text)
     os.environ[protocol.ENVIRONMENT_KEY] = text
-    reports.restart()
-    modules.restart()
     for finder in list(sys.path_importer_cache.values()):
         forget = getattr(finder, "invalidate_caches", None)
         if forget is not None:

@@ -17,14 +17,14 @@ Snapshots = dict[str, Any]
 def start(
     start: Callable[..., Session], project: Callable[[str], Project]
 ) -> Callable[..., Session]:
-    """As everywhere, with snapshots switched on where the project does not say otherwise."""
+    """As everywhere, with snapshots of both kinds switched on where the project does not say otherwise."""
 
     def begin(what: str | Project, *arguments: Any, **options: Any) -> Session:
         where = project(what) if isinstance(what, str) else what
         if isinstance(what, str):
             options.setdefault("sample", SAMPLES[what])
         if not (where / "onsave.toml").exists():
-            where.write("onsave.toml", "snapshots = true\n")
+            where.write("onsave.toml", "snapshots = \"libraries\"\n")
         return start(where, *arguments, **options)
 
     return begin

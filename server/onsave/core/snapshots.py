@@ -1,11 +1,13 @@
-"""When a snapshot is made, what is imported in it ahead, and when it may become the app.
+"""Where a snapshot is to stand, what is imported in it ahead, and when it may become the app.
 
-There is one snapshot, *base*: the app's command once more, standing before any of its code (see
-``onsave_agent.snapshot``). Pure: what is true of processes and files is told to these functions.
+A snapshot is the app's command once more, which has run ahead up to some module, or stands before
+any of the app's code (see ``onsave_agent.snapshot``). Pure: what is true of processes and files is
+told to these functions.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +24,57 @@ OF_THE_APP = 1.0
 
 #: A file as the system describes it: device, inode, size, time of content, time of any change (ns).
 Stat = tuple[int, int, int, int, int]
+
+
+#: What was edited for so many last actions may well be edited next.
+LATEST = 3
+
+
+class Edits:
+    """The files that were edited lately: a snapshot is to stand before all of them."""
+
+    def __init__(self) -> None:
+        self._latest: deque[frozenset[str]] = deque(maxlen=LATEST)
+
+    def note(self, paths: Iterable[str]) -> None:
+        """The app was restarted, or patched, for these."""
+        edited = frozenset(paths)
+        if edited and (not self._latest or self._latest[-1] != edited):
+            self._latest.append(edited)
+
+    @property
+    def paths(self) -> frozenset[str]:
+        return frozenset().union(*self._latest)
+
+
+@dataclass(frozen=True)
+class Scouted:
+    """How far a start can run ahead, and what it depended on so far.
+
+    until:    what it was to stop before
+    before:   the module that it came to; None where it came to none
+    library:  whether that is a library's: in the midst of it, others can't be imported ahead
+    reason:   why no further; None where it is one of ``until``, or there was nothing to stop before
+    where:    "path:line" of that
+    project:  the project's modules that were executed on the way
+    files:    what it read, and looked for in vain
+    listings: folders that were listed, with the names in them
+    """
+
+    until: frozenset[str]
+    before: str | None = None
+    library: bool = False
+    reason: str | None = None
+    where: str | None = None
+    project: tuple[str, ...] = ()
+    files: Mapping[str, Stat | None] = field(default_factory=dict)
+    listings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def why(self) -> str:
+        """Why there is nothing to be gained."""
+        where = f" ({self.where})" if self.where else ""
+        return f"nothing can be run ahead: {self.reason}{where}"
 
 
 @dataclass

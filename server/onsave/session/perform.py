@@ -22,9 +22,9 @@ def start(session: Session, effect: do.Start) -> None:
     from_snapshot = None
     try:
         argv, env, told = session.prepare_start(run, extra, beside=effect.beside is not None)
-        pid = session.snapshots.resume(run, argv, env, told, effect.stale)
-        if pid is not None:
-            from_snapshot = "base"
+        snapshot = session.snapshots.resume(run, argv, env, told, effect.stale)
+        if snapshot is not None:
+            pid, from_snapshot = snapshot.pid, snapshot.before or ""
         else:
             pid = session.processes.start(run, argv, env, session.cwd)
     except (SpawnError, environment.EnvironmentProblem) as error:

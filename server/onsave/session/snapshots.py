@@ -1,10 +1,10 @@
-"""The snapshots of a session: started, tried, filled, resumed, ended.
+"""The snapshots of a session: started, scouted, filled, resumed, ended.
 
 While the app runs and nothing is under way, its command is started once more, with a word to
-the agent to stop in the bootstrap and import ahead what the last run had imported of libraries. A
-restart then sends that process on as the new run. What it may import is found out once, by a trial
-in a process that is thrown away. Whatever is in the way, the app is started cold, and ``status``
-says why.
+the agent how far to go: up to just before a file that was edited lately, or, where libraries are to
+be imported ahead, nowhere. A restart then sends that process on as the new run. How far it may go,
+and what it may import ahead, is found out before, by processes that are thrown away. Whatever is in
+the way, the app is started cold, and ``status`` says why.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from onsave.core import events as ev
 from onsave.core import snapshots as policy
 from onsave.core.model import Phase
-from onsave.session import commands, standby
+from onsave.session import commands, messages, standby
 from onsave.session.environment import EnvironmentProblem
 from onsave.session.peers import Message, Peer
 from onsave.session.platform import here
@@ -30,11 +31,15 @@ if TYPE_CHECKING:
 
 #: How long the app is left alone after it came up, before the snapshot is started, in seconds.
 IDLE = 0.3
+#: The same, where a file that it depends on had just changed.
+LATER = 1.0
 #: Snapshots that end by themselves, so many, are not started any more.
 MOST_DEATHS = 3
 #: A snapshot that has not got that far by then never will, in seconds.
 HELLO_WITHIN = 20.0
 WARM_WITHIN = 120.0
+#: What a process that was started for a purpose does, once it has said hello.
+_DOES = {"stand": "warming", "scout": "scouting", "trial": "trying"}
 #: Clocks of file systems tick more slowly than the others.
 TICK = 50_000_000  # ns
 
@@ -45,6 +50,8 @@ class Snapshots:
         self._numbers = itertools.count(1)
         self._all: dict[int, Snapshot] = {}
         self._known = policy.Knowledge()
+        self._edits = policy.Edits()
+        self._scouted: policy.Scouted | None = None
         self._cold: float | None = None  # seconds that a cold start took
         self._resumed: dict[int, float] = {}  # run → when
         self._banned = ""
@@ -54,7 +61,7 @@ class Snapshots:
         self._executable = ""  # the app's Python, where the command is that
         self._planned = False
         self._closed = False
-        self.enabled = True
+        self.setting: bool | str = False  # as in the configuration
         #: Why the next start will be cold; "" where a snapshot is ready, or on its way.
         self.reason = "the app was not up yet"
 
@@ -72,6 +79,10 @@ class Snapshots:
             self._session.log("warning", f"from now on restarts are cold: {self._doubt}")
             self._doubt = ""
         self.plan()
+
+    def edited(self, paths: Iterable[str]) -> None:
+        """The app was restarted, or patched, for these files: they may well be edited again."""
+        self._edits.note(paths)
 
     def agent_said_hello(self, run: int, pid: int, executable: str) -> None:
         if pid == self._session.processes.root(run):
@@ -102,29 +113,58 @@ class Snapshots:
         if not self._may_be():
             self._end_all()
             return
-        known = self._known
-        wanted = [name for name in known.ahead if name in known.tried]
+        wanted = self._wanted()
         snapshot = next(iter(self._all.values()), None)
         if snapshot is not None and not self._fits(snapshot):
             self._end(snapshot)
             snapshot = None
-        if snapshot is None and wanted:
-            self._start(trial=False)
-        elif known.wants_trial():
-            if known.trials < policy.MOST_TRIALS:
-                self._start(trial=True)
+        scouted = self._scouted
+        if scouted is None or self._is_outdated(scouted):
+            self._start("scout")
+            return
+        if self._libraries and self._known.wants_trial() and (snapshot is not None or not wanted):
+            if self._known.trials < policy.MOST_TRIALS:
+                self._start("trial")
             else:
                 self._ban("what can be imported ahead is different each time")
-        elif snapshot is None or snapshot.names != wanted:
+        elif self._point is None and not wanted:
             self._end_all()
-            self._start(trial=False)
+            self.reason = scouted.why
+        elif snapshot is None or (snapshot.before, snapshot.names) != (self._point, wanted):
+            self._end_all()
+            self._start("stand")
+
+    @property
+    def _libraries(self) -> bool:
+        """Whether libraries are to be imported ahead of their turn."""
+        return self.setting == "libraries"
+
+    @property
+    def _point(self) -> str | None:
+        """The module before which a snapshot is to stand; None: before any of the app's code."""
+        scouted = self._scouted
+        if scouted is None or (scouted.library and self._libraries):
+            return None
+        return scouted.before
+
+    def _wanted(self) -> list[str]:
+        """The libraries' modules that are to be imported ahead of their turn."""
+        known = self._known
+        return [n for n in known.ahead if n in known.tried] if self._libraries else []
+
+    def _is_outdated(self, scouted: policy.Scouted) -> bool:
+        return (
+            scouted.until != self._edits.paths
+            or policy.changed(scouted.files, standby.stats(scouted.files)) is not None
+            or standby.listed_differently(scouted.listings) is not None
+        )
 
     def _may_be(self) -> bool:
         """Whether there may be a snapshot at all; sets the reason where not."""
         session = self._session
         run = session.app.newest_run
         assert run is not None
-        if not self.enabled:
+        if not self.setting:
             self.reason = "snapshots are off in the configuration"
         elif self._banned:
             self.reason = self._banned
@@ -132,8 +172,6 @@ class Snapshots:
             self.reason = "there are no snapshots on this system"
         elif not run.had_agent:
             self.reason = "there is no agent in the app"
-        elif not self._known.ahead:
-            self.reason = "the app imports no libraries that could be imported ahead"
         else:
             self.reason = self._not_this_command() or self._not_enough_memory() or ""
         return not self.reason
@@ -144,6 +182,8 @@ class Snapshots:
             argv, env, _told = session.prepare_start(0, beside=False)
         except Exception as error:
             return str(error)
+        if "ONSAVE_DEBUG" in env:
+            return "the app is being debugged"
         if not self._executable:
             return f"{os.path.basename(argv[0])} is not Python itself"
         return commands.why_not_python(argv, env, session.cwd, self._executable)
@@ -163,7 +203,7 @@ class Snapshots:
             return "too little memory is free"
         return None
 
-    def _start(self, trial: bool) -> None:
+    def _start(self, purpose: str) -> None:
         session = self._session
         number = next(self._numbers)
         try:
@@ -174,12 +214,14 @@ class Snapshots:
             self._ban(f"a snapshot can't be started: {error}")
             return
         session.processes.helpers.add(pid)
-        self._all[number] = Snapshot(
-            number, pid, argv, standby.without_agent(env), session.cwd, told, trial, started
-        )
+        env = standby.without_agent(env)
+        snapshot = Snapshot(number, pid, argv, env, session.cwd, told, purpose, started)
+        if purpose == "stand":
+            snapshot.before = self._point
+        self._all[number] = snapshot
         self.reason = "the snapshot is not ready yet"
         session.loop.after(HELLO_WITHIN, lambda: self._too_slow(number, "starting"))
-        session.loop.after(WARM_WITHIN, lambda: self._too_slow(number, "warming", "trying"))
+        session.loop.after(WARM_WITHIN, lambda: self._too_slow(number, *_DOES.values()))
 
     def _too_slow(self, number: int, *states: str) -> None:
         snapshot = self._all.get(number)
@@ -204,19 +246,33 @@ class Snapshots:
             self._end(snapshot)
             self._ban(str(message["refused"]))
             return
+        snapshot.state = _DOES[snapshot.purpose]
+        peer.send(getattr(self, f"_ask_to_{snapshot.purpose}")(snapshot))
+
+    def _ask_to_scout(self, snapshot: Snapshot) -> Message:
+        return {"type": "scout", "until": sorted(self._edits.paths)}
+
+    def _ask_to_trial(self, snapshot: Snapshot) -> Message:
         known = self._known
-        if snapshot.trial:
-            snapshot.state, snapshot.names = "trying", known.names
-            without = [[name, reason] for name, reason in known.skipped.items()]
-            run = self._session.app.newest_run
-            forks = run is not None and len(run.processes) > 1
-            message = {"type": "try", "names": known.names, "without": without, "forks": forks}
-        else:
-            names = [name for name in known.ahead if name in known.tried]
-            snapshot.state, snapshot.names = "warming", names
-            message = {"type": "warm", "names": names, "without": list(known.skipped)}
-            message["looks"] = [list(look) for look in known.looks]
-        peer.send(message)
+        snapshot.names = known.names
+        without = [[name, reason] for name, reason in known.skipped.items()]
+        run = self._session.app.newest_run
+        forks = run is not None and len(run.processes) > 1
+        return {"type": "try", "names": known.names, "without": without, "forks": forks}
+
+    def _ask_to_stand(self, snapshot: Snapshot) -> Message:
+        known = self._known
+        snapshot.names = self._wanted()
+        message = {
+            "type": "warm",
+            "names": snapshot.names,
+            "without": list(known.skipped),
+            "looks": [list(look) for look in known.looks],
+        }
+        if snapshot.before is not None and self._scouted is not None:
+            message["type"], message["before"] = "ahead", snapshot.before
+            message["project"] = list(self._scouted.project)
+        return message
 
     def message(self, peer: Peer, message: Message) -> None:
         snapshot = self._of(peer)
@@ -229,20 +285,47 @@ class Snapshots:
             self._known.took(snapshot.names, set(message["modules"]), skipped)
             self._end(snapshot)
             self.plan(0)
+        elif message["type"] == "scouted":
+            self._has_scouted(snapshot, message)
         elif message["type"] == "warmed":
             self._warmed(snapshot, message)
 
+    def _has_scouted(self, snapshot: Snapshot, message: Message) -> None:
+        self._end(snapshot)
+        files = standby.stats(map(str, [*message["opened"], *message["missing"]]))
+        new = policy.too_new(files, snapshot.started - TICK)
+        if new:
+            self.reason = f"{new} has just changed"
+            self.plan(LATER)
+            return
+        self._scouted = policy.Scouted(
+            until=self._edits.paths,
+            before=message["before"],
+            library=message["library"],
+            reason=message["reason"],
+            where=message["where"],
+            project=tuple(map(str, message["project"])),
+            files=files,
+            listings=standby.listings(map(str, message["listed"])),
+        )
+        self.plan(0)
+
     def _warmed(self, snapshot: Snapshot, message: Message) -> None:
         files = [*map(str, message["files"]), *self._known.opened]
+        if snapshot.before is not None and self._scouted is not None:
+            files += self._scouted.files
+            snapshot.listings = self._scouted.listings
         path = commands.program(snapshot.argv, snapshot.env, snapshot.cwd)
         snapshot.files = standby.stats([*files, *([path] if path else [])])
         new = policy.too_new(snapshot.files, snapshot.started - TICK)
         if message["refused"] or new:
             self._end(snapshot)
             self.reason = str(message["refused"] or f"{new} has just changed")
-            if message["refused"]:
+            if message["refused"] and snapshot.before is not None and self._scouted is not None:
+                self._scouted = replace(self._scouted, before=None, reason=self.reason)
+            elif message["refused"]:
                 self._known.tried.clear()  # other than in the trial: another one
-                self.plan()
+            self.plan(IDLE if message["refused"] else LATER)
             return
         snapshot.modules = message["modules"]
         snapshot.state = "ready"
@@ -251,17 +334,22 @@ class Snapshots:
 
     def gone(self, peer: Peer) -> None:
         snapshot = self._of(peer)
-        if snapshot is not None and not snapshot.trial:
-            self._end(snapshot)
-            self.reason = "the snapshot has ended"
-            self._deaths += 1
-            if self._deaths > MOST_DEATHS:
-                self._ban("snapshots end by themselves")
-            else:
-                self.plan()
-        elif snapshot is not None and snapshot.state == "trying":
-            self._end(snapshot)
+        if snapshot is None:
+            return
+        self._end(snapshot)
+        if snapshot.purpose == "trial":
             self._ban("the trial of what can be imported ahead has ended early")
+            return
+        if snapshot.state != "ready":
+            # As far as it had to come, it did not come: another start would not, either.
+            reason = "the app's start goes another way each time"
+            self._scouted = policy.Scouted(self._edits.paths, reason=reason)
+        self.reason = "the snapshot has ended"
+        self._deaths += 1
+        if self._deaths > MOST_DEATHS:
+            self._ban("snapshots end by themselves")
+        else:
+            self.plan()
 
     def _of(self, peer: Peer) -> Snapshot | None:
         return next((known for known in self._all.values() if known.peer is peer), None)
@@ -271,8 +359,9 @@ class Snapshots:
     def resume(
         self, run: int, argv: list[str], env: dict[str, str], told: Mapping[str, Any],
         stale: Sequence[str],
-    ) -> int | None:  # fmt: skip
-        """Send the snapshot on as run ``run``; its pid, or None where the start has to be cold."""
+    ) -> Snapshot | None:  # fmt: skip
+        """Send the snapshot on as run ``run``; None where the start has to be cold."""
+        self.edited(stale)
         snapshot = next((s for s in self._all.values() if s.state == "ready"), None)
         if snapshot is None or self._doubt:
             return None
@@ -290,7 +379,7 @@ class Snapshots:
         self.reason = "the snapshot is not ready yet"
         bound = policy.patience(self._cold or 0.0)
         self._session.loop.after(bound, lambda: self._watch(run, bound))
-        return snapshot.pid
+        return snapshot
 
     def _why_not(
         self, snapshot: Snapshot, argv: list[str], env: dict[str, str], told: Mapping[str, Any],
@@ -298,12 +387,12 @@ class Snapshots:
     ) -> str | None:  # fmt: skip
         if not standby.lives(snapshot.pid):
             return "the snapshot has ended"
-        if not _starts_alike(snapshot, argv, env, told):
+        if not snapshot.starts_alike(argv, env, told):
             return "the command, its environment or its settings are different now"
         edited = {*told["edited"], *stale}.intersection(snapshot.files)
         if edited:
             return f"{min(edited)} was edited"
-        different = policy.changed(snapshot.files, standby.stats(snapshot.files))
+        different = snapshot.different()
         return f"{different} is different now" if different else None
 
     def _fits(self, snapshot: Snapshot) -> bool:
@@ -311,10 +400,9 @@ class Snapshots:
             argv, env, told = self._session.prepare_start(0, beside=False)
         except EnvironmentProblem:
             return False  # no start at all could be made now
-        stats_known = snapshot.state != "ready" or not policy.changed(
-            snapshot.files, standby.stats(snapshot.files)
+        return snapshot.starts_alike(argv, env, told) and (
+            snapshot.state != "ready" or snapshot.different() is None
         )
-        return stats_known and _starts_alike(snapshot, argv, env, told)
 
     def _watch(self, number: int, bound: float) -> None:
         """A resumed run that is not up by now is started anew, without snapshot, unless a debugger
@@ -387,6 +475,12 @@ class Snapshots:
 
     # --- telling ----------------------------------------------------------------------------
 
+    def origin(self, before: str) -> str:
+        """Where a run comes from that a snapshot has become, for people."""
+        where = f" before {messages.short(before, self._session.root)}" if before else ""
+        cold = f", a cold start takes {self._cold:.2f} s" if self._cold is not None else ""
+        return f"from a snapshot{where}{cold}"
+
     def status(self) -> Message:
         """What every status says: cheap."""
         ready = any(snapshot.state == "ready" for snapshot in self._all.values())
@@ -399,6 +493,7 @@ class Snapshots:
             "processes": [
                 {
                     "pid": snapshot.pid,
+                    "before": snapshot.before,
                     "state": snapshot.state,
                     "modules": snapshot.modules,
                     "bytes": standby.memory(snapshot.pid),
@@ -408,11 +503,3 @@ class Snapshots:
             "skipped": [list(item) for item in sorted(self._known.skipped.items())],
         }
 
-
-def _starts_alike(
-    snapshot: Snapshot, argv: list[str], env: dict[str, str], told: Mapping[str, Any]
-) -> bool:
-    """Whether a start with these would be the one that the snapshot has begun."""
-    return (argv, standby.without_agent(env), standby.lasting(told)) == (
-        snapshot.argv, snapshot.env, standby.lasting(snapshot.told)
-    )  # fmt: skip

@@ -15,7 +15,14 @@ from onsave_agent import protocol
 
 @dataclass(eq=False)
 class Snapshot:
-    """One process that stands by, or tries."""
+    """One process that stands by, or finds something out and ends.
+
+    purpose: "stand" | "scout" | "trial"
+    before:  the module that it is to stand before; None: before any of the app's code
+    state:   "starting", then what ``purpose`` demands: "warming", "scouting" or "trying"; "ready"
+    names:   the libraries' modules that it imports ahead, or tries to
+    files:   what it depends on, as it was; listings: the names in folders that it has looked into
+    """
 
     number: int
     pid: int
@@ -23,13 +30,26 @@ class Snapshot:
     env: dict[str, str]  # without ONSAVE_AGENT
     cwd: str
     told: Mapping[str, Any]
-    trial: bool
+    purpose: str
     started: int  # ns since the epoch
-    state: str = "starting"  # "starting" | "warming" | "trying" | "ready"
+    before: str | None = None
+    state: str = "starting"
     peer: Peer | None = None
     names: list[str] = field(default_factory=list)
     modules: int = 0
     files: dict[str, policy.Stat | None] = field(default_factory=dict)
+    listings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def starts_alike(
+        self, argv: list[str], env: Mapping[str, str], told: Mapping[str, Any]
+    ) -> bool:
+        """Whether a start with these would be the one that this process has begun."""
+        begun = self.argv, self.env, lasting(self.told)
+        return (argv, without_agent(env), lasting(told)) == begun
+
+    def different(self) -> str | None:
+        """The first file or folder that it depends on and that is not as it was."""
+        return policy.changed(self.files, stats(self.files)) or listed_differently(self.listings)
 
 
 def without_agent(env: Mapping[str, str]) -> dict[str, str]:
@@ -51,6 +71,23 @@ def stats(paths: Iterable[str]) -> dict[str, policy.Stat | None]:
             times = stat.st_mtime_ns, stat.st_ctime_ns
             found[path] = (stat.st_dev, stat.st_ino, stat.st_size, *times)
     return found
+
+
+def listings(folders: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The names in these folders, but those that come and go as files are edited."""
+    return {folder: tuple(_names(folder)) for folder in folders}
+
+
+def listed_differently(before: Mapping[str, tuple[str, ...]]) -> str | None:
+    return next((folder for folder in before if tuple(_names(folder)) != before[folder]), None)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    return [n for n in names if n != "__pycache__" and not n.startswith(".") and n[-1] != "~"]
 
 
 def lives(pid: int) -> bool:
