@@ -30,14 +30,7 @@ def session(request: pytest.FixtureRequest, start: Start) -> Session:
     session.until(
         lambda s: pids.add(s.pid()) or len(pids) == session.sample.workers, "all workers serve"
     )
-    knows_the_source(session, BODIES[session.sample.name].file)
     return session
-
-
-def knows_the_source(session: Session, file: str) -> None:
-    """The session reads what the app runs a moment after the start, to compare edits with it."""
-    known = lambda s: s.request("why", path=s.path(file))["functions"]
-    session.until(known, f"the source of {file} is known")
 
 
 def body(session: Session) -> Token:
@@ -87,7 +80,6 @@ def test_a_constant_restarts_and_the_next_body_is_patched(session: Session) -> N
     session.eventually(session.sample.main)
     session.settle()
     between = session.identity()
-    knows_the_source(session, token.file)
     # Not "+ 1": a run that was resumed from a snapshot may be given up for a cold one.
     assert between[0] > before[0], session.story()
     session.bump(token)
@@ -114,7 +106,6 @@ def test_a_restart_after_patches_has_all_of_them(session: Session) -> None:
 
 def test_what_ran_at_start_up_restarts(start: Start) -> None:
     session = start("flask")
-    knows_the_source(session, "shop/__init__.py")
     before = session.identity()
     session.project.replace("shop/__init__.py", "app = Flask(__name__)", "app = Flask('shop')")
     session.save_one("shop/__init__.py")
@@ -123,6 +114,14 @@ def test_what_ran_at_start_up_restarts(start: Start) -> None:
     verdict = session.last_verdict("shop/__init__.py")
     assert verdict.action == "restart"
     assert verdict.reason.startswith("create_app ran at start-up")
+
+
+def test_the_very_first_save_is_compared_with_what_runs(start: Start) -> None:
+    """What was loaded is read while the app starts: nothing has to be awaited after it."""
+    session = start("fastapi", wait=False)
+    session.until_state("ready")
+    verdict = session.bump(BODIES["fastapi"])
+    assert verdict.action == "patch", session.story()
 
 
 def test_the_samples_all_have_a_body() -> None:

@@ -13,9 +13,6 @@ from onsave.core.model import App
 from onsave_agent import protocol
 from onsave_agent.protocol import ABSENT
 
-#: So many bytes of sources are kept, so that an edit can be compared with what runs.
-KEPT_SOURCES = 32 * 1024 * 1024
-
 
 def digest_of(path: str, by_stat: bool = False) -> str:
     """The digest of the file as it is now; ABSENT where there is none that could be read.
@@ -104,24 +101,3 @@ def _folders_of(paths: Iterable[str]) -> set[str]:
             folders.add(folder)
             folder = os.path.dirname(folder)
     return folders
-
-
-class Sources:
-    """Contents by digest, the newest ones: what ran before an edit, to compare it with."""
-
-    def __init__(self) -> None:
-        self._contents: dict[str, bytes | None] = {}
-        self._size = 0
-
-    def keep(self, digest: str, content: bytes | None) -> None:
-        """content: None where it can't be had any more, so that nobody looks for it again."""
-        self._size += len(content or b"") - len(self._contents.pop(digest, None) or b"")
-        self._contents[digest] = content
-        while self._size > KEPT_SOURCES:
-            self._size -= len(self._contents.pop(next(iter(self._contents))) or b"")
-
-    def of(self, digest: str | None) -> bytes | None:
-        return None if digest is None else self._contents.get(digest)
-
-    def __contains__(self, digest: str) -> bool:
-        return digest in self._contents

@@ -7,16 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 from onsave.core import effects as do
-from onsave.session import files
-from onsave.session.loop import Timer
 
 if TYPE_CHECKING:
     from onsave.session.session import Session
 
-#: So many sources are read before the loop looks at what else there is to do, and so long later
-#: the next, in seconds.
-KEEP_AFTER = 0.02
-SOURCES_AT_ONCE = 20
 #: A run that is up may still bind its second port; so long do we wait before we close what it did
 #: not take over, in seconds.
 LEFTOVERS_AFTER = 3.0
@@ -30,8 +24,6 @@ class Outcomes:
         self.last_message = ""
         self._session = session
         self._started_at: dict[int, float] = {}
-        self._keeping: Timer | None = None  # the next sources are read then
-        self._to_keep: list[tuple[str, str]] = []  # their paths and digests
         self._was_up = False
 
     def started(self, run: int) -> None:
@@ -49,7 +41,6 @@ class Outcomes:
             run = session.app.runs[effect.run]
             since = self._started_at.get(effect.run, time.monotonic())
             self.ready_ms = round((time.monotonic() - since) * 1000)
-            self.keep_sources_soon()
             session.settling.up(effect.run)
             session.loop.after(LEFTOVERS_AFTER, self._close_leftovers)
             self.last_message = f"{effect.what} in {seconds:.2f} s"
@@ -67,34 +58,6 @@ class Outcomes:
             self.last_message = f"{effect.what}{took}: {reason}" if reason else effect.what
             session.terminal.outcome(effect, seconds, session.app.serving is not None)
             session.snapshots.plan()
-
-    def keep_sources_soon(self) -> None:
-        """Read, a few at a time while nothing else is to do, the sources that the app runs.
-
-        A later edit is compared with them. One that has changed meanwhile is not kept.
-        """
-        if self._keeping is None:
-            self._keeping = self._session.loop.after(KEEP_AFTER, self._keep_sources)
-
-    def _keep_sources(self) -> None:
-        self._keeping = None
-        run = self._session.app.newest_run
-        if run is None:
-            return
-        if not self._to_keep:
-            self._to_keep = [
-                (path, digest)
-                for path, entry in run.loaded.items()
-                if entry.kind in ("module", "main") and path.startswith(self._session.workspace)
-                for digest in entry.digests.values()
-                if digest is not None and digest not in self._session.sources
-            ]
-        for path, digest in self._to_keep[:SOURCES_AT_ONCE]:
-            found, content = files.read(path)
-            self._session.sources.keep(digest, content if found == digest else None)
-        del self._to_keep[:SOURCES_AT_ONCE]
-        if self._to_keep:
-            self.keep_sources_soon()
 
     def _close_leftovers(self) -> None:
         """Close the held sockets that the newest run, up for a while, has not asked for."""

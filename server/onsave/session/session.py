@@ -34,6 +34,7 @@ from onsave.session.process import Processes
 from onsave.session.record import Record
 from onsave.session.settling import Settling
 from onsave.session.snapshots import Snapshots
+from onsave.session.sources import Sources
 from onsave.session.terminal import Terminal
 
 
@@ -74,7 +75,6 @@ class Session:
         self.timers: dict[str, Timer] = {}  # the core's, by name
         self.code: int | None = None  # the exit code, once it is time to leave
         self.status_is_news = False
-        self.sources = files.Sources()
 
         self.settings = settings
         self._config_path = config_path
@@ -93,6 +93,7 @@ class Session:
         self.terminal = Terminal(root=root, verbose=verbose)
         self.loop = Loop(self.bug)
         self.listeners = Listeners()
+        self.sources = Sources(self.loop, self.workspace)
         self.agents = Agents(self, self.listeners)
         self.clients = Clients(self)
         self.processes = Processes(
@@ -284,8 +285,7 @@ class Session:
     def before_loaded(self, run: int, loaded: Sequence[ev.LoadedFile]) -> None:
         """Called with what an agent reports, just before the core hears of it."""
         self.settling.heard_of(run)
-        if run == self.app.serving:
-            self.outcomes.keep_sources_soon()  # a module that is imported late
+        self.sources.loaded(loaded)
         for file in loaded:
             saved = self.app.saved.get(file.path)
             if saved is None or file.digest is None or saved == file.digest:
