@@ -144,8 +144,8 @@ AGENT_MESSAGES = {
 }
 
 # --- snapshot → session -----------------------------------------------------------------------
-# A snapshot is the app's own command, standing in the bootstrap before any code of the app. When
-# it is resumed, this connection ends, and the process says hello as an agent.
+# A snapshot is the app's own command, which has run ahead to some point and stands there. When it
+# is resumed, this connection ends, and the process says hello as an agent.
 SNAPSHOT_MESSAGES = {
     # Sent first. snapshot: its number. refused: why this interpreter can't be a snapshot, or null.
     "hello": {
@@ -156,8 +156,18 @@ SNAPSHOT_MESSAGES = {
     # looks: [name, what] each, of those that look at the working directory, the locale or the
     # time zone; files: what was opened meanwhile outside the workspace and the libraries.
     "tried": {"modules": list, "skipped": list, "looks": list, "files": list},
-    # Answer to "warm". modules: how many were imported; files: those that they came from.
-    # refused: why this snapshot is no good after all, or null.
+    # Answer to "scout". before: the module that it came to, its real path, or null where there was
+    # none; library: whether it is a library's. reason: why it can't go further, null where that is
+    # one of those asked for; where: "path:line" of that, or null. project: the modules of the
+    # project that were executed; opened, listed, missing: files that were opened, folders that were
+    # listed, files that were looked for in vain, none of libraries.
+    "scouted": {
+        "before": object, "library": bool, "reason": object, "where": object, "project": list,
+        "opened": list, "listed": list, "missing": list,
+    },
+    # Answer to "warm", and of one sent "ahead" when it has arrived. modules: how many are
+    # imported; files: those that they came from, and what else was loaded. refused: why this
+    # snapshot is no good after all, or null.
     "warmed": {"modules": int, "files": list, "refused": object},
 }
 
@@ -198,6 +208,12 @@ SESSION_MESSAGES = {
     # To a snapshot: import these ahead, which is not to bring along those, and say "warmed".
     # looks: as in "tried".
     "warm": {"names": list, "without": list, "looks": list},
+    # To a snapshot: run the app ahead until one of these modules (real paths), or, of none, the
+    # project's first, or until it would do what others could notice. Say "scouted", and end.
+    "scout": {"until": list},
+    # To a snapshot: run the app ahead until just before this module (real path), executing no other
+    # modules of the project than these; then as "warm".
+    "ahead": {"before": str, "project": list, "names": list, "without": list, "looks": list},
     # To a snapshot: go on, as that run. settings: ONSAVE_AGENT of that run.
     "resume": {"run": int, "settings": str},
     # To a snapshot: end.

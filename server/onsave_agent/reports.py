@@ -53,6 +53,12 @@ def restart():
         told.clear()
 
 
+def forget(path):
+    # type: (str) -> None
+    """``path`` was reported ahead of its turn: it may be once more."""
+    _known.pop(path, None)
+
+
 def known(path):
     # type: (str) -> bool
     return path in _known

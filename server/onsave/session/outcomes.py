@@ -46,7 +46,8 @@ class Outcomes:
             self.last_message = f"{effect.what} in {seconds:.2f} s"
             session.snapshots.run_up(effect.run, time.monotonic() - since)
             if run.from_snapshot is not None:
-                effect = dataclasses.replace(effect, reason=f"from a snapshot; {effect.reason}")
+                origin = session.snapshots.origin(run.from_snapshot)
+                effect = dataclasses.replace(effect, reason=f"{origin}; {effect.reason}")
             first, self._was_up = not self._was_up, True
             if effect.what == "started" or first:
                 session.terminal.ready(run.listening, seconds, session.clients.editors > 0)
@@ -57,6 +58,8 @@ class Outcomes:
             took = f" in {seconds:.2f} s" if effect.what == "patched" else ""
             self.last_message = f"{effect.what}{took}: {reason}" if reason else effect.what
             session.terminal.outcome(effect, seconds, session.app.serving is not None)
+            if effect.what == "patched":
+                session.snapshots.edited(verdict.path for verdict in effect.verdicts)
             session.snapshots.plan()
 
     def _close_leftovers(self) -> None:
