@@ -44,6 +44,8 @@ async def test_with_several_sessions(open_client: OpenClient, fake: Fake) -> Non
         await client.execute("onsave.server.restart", {"name": "c"})
     await client.execute("onsave.server.restart", {"name": "b", "force": True})
     await client.execute("onsave.server.stop", "a")
+    for session in (a, b):  # it answers a moment before it says what it has heard
+        session.until(lambda _, session=session: session.of_type("request"), "it was asked")
     assert [(m["request"], m["force"]) for m in b.of_type("request")] == [("restart", True)]
     assert [m["request"] for m in a.of_type("request")] == ["stop"]
 
@@ -97,10 +99,15 @@ async def test_in_a_terminal_of_the_editor(
         options=ours if where == "initializationOptions" else None, capabilities=experimental
     )
     (tmp_path / "site").mkdir()
-    await client.execute(START, {"command": "flask --app 'a b' run", "name": "shop", "cwd": "site"})
+    start = {"command": "flask --app 'a b' run", "name": "shop", "cwd": "site", "env": {"A": "b"}}
+    assert await client.execute(START, start) == {"name": "shop"}
     (asked,) = client.of("onsave/runInTerminal")
     assert asked["argv"][-7:] == ["--name", "shop", "--", "flask", "--app", "a b", "run"]
-    assert (asked["name"], asked["cwd"], asked["env"]) == ("shop", str(tmp_path / "site"), {})
+    assert (asked["name"], asked["cwd"], asked["env"]) == (
+        "shop",
+        str(tmp_path / "site"),
+        {"A": "b"},
+    )
     help_ = subprocess.run([*asked["argv"][:-7], "--help"], capture_output=True, check=True)
     assert b"COMMAND" in help_.stdout
 
@@ -110,6 +117,7 @@ async def test_in_a_terminal_of_the_editor(
     [
         ({"command": 3}, "the command can't be understood"),
         ({"command": ["a", 3]}, "the command is to be a list of strings"),
+        ({"command": "a", "env": {"A": 3}}, "env is to be an object of strings"),
         ({"command": "a 'b"}, "No closing quotation"),
         ({"cwd": "nowhere"}, "there is no folder .*nowhere"),
         (3, "expected an object, got 3"),
@@ -127,7 +135,7 @@ async def test_a_name_that_is_taken(open_client: OpenClient, fake: Fake, tmp_pat
     await client.knows("shop")
     with pytest.raises(JsonRpcException, match="shop runs already; restart or stop it"):
         await client.execute(START, {"name": "shop", "cwd": str(tmp_path)})
-    await client.execute(START, {"name": "shop", "cwd": "/"})
+    assert await client.execute(START, {"name": "shop", "cwd": "/"}) == {"name": "shop-2"}
     assert [asked["name"] for asked in client.of("onsave/runInTerminal")] == ["shop-2"]
 
 

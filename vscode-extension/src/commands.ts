@@ -101,15 +101,10 @@ export class Commands {
   }
 
   /** Has the server do something. Rejects with what went wrong, for people. */
-  async request(command: string, args: object): Promise<void> {
+  async request(command: string, args: object): Promise<unknown> {
     const client = await this.needServer();
     this.log.debug(`${command} ${JSON.stringify(args)}`);
-    try {
-      await client?.sendRequest(ExecuteCommandRequest.type, { command, arguments: [args] });
-    } catch (error) {
-      // A session that was stopped may be gone before it has answered.
-      if (command !== serverCommand.stop || !String(error).endsWith('has ended')) throw error;
-    }
+    return client?.sendRequest(ExecuteCommandRequest.type, { command, arguments: [args] });
   }
 
   private async needServer(): Promise<Server['running']> {

@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import * as vscode from 'vscode';
 import { type AdapterAddress, type Debuggee, DebugGate } from './debug_gate';
-import { type StartArguments, serverCommand } from './lsp_ext';
+import { type StartArguments, type Started, serverCommand } from './lsp_ext';
 import { ParentAdapter } from './debug_parent';
 import type { Sessions } from './sessions';
 
@@ -20,12 +20,13 @@ interface ChildConfiguration extends vscode.DebugConfiguration {
 export interface DebugHost {
   extensionPath: string;
   sessions: Sessions;
-  request(command: string, args: object): Promise<void>;
+  request(command: string, args: object): Promise<unknown>;
   log: vscode.LogOutputChannel;
 }
 
 export class Debugging implements vscode.Disposable {
-  private readonly gate = new DebugGate((debuggee) => this.admit(debuggee));
+  private readonly gate = new DebugGate((debuggee, owner) => this.admit(debuggee, owner));
+  /** The sessions that people see, by id. */
   private readonly parents = new Map<string, vscode.DebugSession>();
   /** Processes that wait for their adapter to listen, by the ticket in their configuration. */
   private readonly waiting = new Map<number, (address: AdapterAddress | undefined) => void>();
@@ -40,18 +41,19 @@ export class Debugging implements vscode.Disposable {
       vscode.debug.registerDebugAdapterTrackerFactory(TYPE, {
         createDebugAdapterTracker: (session) => this.track(session),
       }),
-      vscode.debug.onDidTerminateDebugSession((session) => { this.forget(session); }),
+      vscode.debug.onDidTerminateDebugSession(({ id }) => { this.parents.delete(id); }),
     );
   }
 
-  /** What the terminal of a session needs in its environment, if it is being debugged. */
-  async environment(name: string): Promise<Record<string, string>> {
-    if (!this.parents.has(name)) return {};
+  /** What the processes of an app need in their environment to be debugged below `parent`. */
+  private async environment(parent: vscode.DebugSession): Promise<Record<string, string>> {
     const bundled = vscode.extensions.getExtension('ms-python.debugpy')?.extensionPath;
-    const before = process.env['PYTHONPATH'];
+    const { env = {} } = parent.configuration as StartArguments;
+    const before = env['PYTHONPATH'] ?? process.env['PYTHONPATH'];
     const folder = join(this.host.extensionPath, 'bundled', 'debug');
     return {
-      ONSAVE_DEBUG: await this.gate.address(),
+      ...env,
+      ONSAVE_DEBUG: await this.gate.invite(parent.id),
       PYTHONPATH: before ? `${folder}${process.platform === 'win32' ? ';' : ':'}${before}` : folder,
       ...(bundled === undefined ? {} : { ONSAVE_DEBUGPY: join(bundled, 'bundled', 'libs') }),
     };
@@ -68,32 +70,40 @@ export class Debugging implements vscode.Disposable {
       const { python = '', debugpy = '' } = configuration;
       return new vscode.DebugAdapterExecutable(python, [join(debugpy, 'adapter')]);
     }
-    const { name, command, cwd, options } =
-      session.configuration as StartArguments & { name: string; options?: string[] };
-    this.parents.set(name, session);
+    this.parents.set(session.id, session);
+    const { name, command, cwd, options } = session.configuration as StartArguments & { name: string };
     // DebugAdapter is declared as a kind of Disposable, a class that nobody derives from.
     // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment
-    return new vscode.DebugAdapterInlineImplementation(new ParentAdapter(this.host.sessions, name, {
-      start: () => this.host.request(serverCommand.start, { command, cwd, name, options }),
-      stop: () => this.host.request(serverCommand.stop, { name }),
-      restart: () => this.host.request(serverCommand.restart, { name, force: true }),
+    return new vscode.DebugAdapterInlineImplementation(new ParentAdapter(this.host.sessions, {
+      start: async () => {
+        const env = await this.environment(session);
+        const args: StartArguments = {
+          name, env, ...command && { command }, ...cwd && { cwd }, ...options && { options },
+          ...session.workspaceFolder && { folder: session.workspaceFolder.uri.toString() },
+        };
+        return (await this.host.request(serverCommand.start, args) as Started | null)?.name ?? name;
+      },
+      stop: async (session) => { await this.host.request(serverCommand.stop, { name: session }); },
+      restart: async (session) => {
+        await this.host.request(serverCommand.restart, { name: session, force: true });
+      },
     }));
   }
 
   /** A process of an app asks for a debugger. */
-  private async admit(debuggee: Debuggee): Promise<AdapterAddress | undefined> {
-    // Which app it belongs to does not matter where one is debugged, which is the usual case.
-    const parent = [...this.parents.values()].at(-1);
+  private async admit(debuggee: Debuggee, owner: string): Promise<AdapterAddress | undefined> {
+    const parent = this.parents.get(owner);
     if (parent === undefined) return undefined;
     if (debuggee.debugpy === undefined) {
       this.tellMissing(debuggee);
       return undefined;
     }
     const ticket = ++this.tickets;
+    const { justMyCode = true } = parent.configuration as { justMyCode?: boolean };
     const configuration: ChildConfiguration = {
       type: TYPE, request: 'attach', name: `${parent.name} (${debuggee.pid})`, ticket,
       python: debuggee.python, debugpy: debuggee.debugpy,
-      listen: { host: '127.0.0.1', port: 0 }, subProcess: false, justMyCode: true,
+      listen: { host: '127.0.0.1', port: 0 }, subProcess: false, justMyCode,
     };
     const address = new Promise<AdapterAddress | undefined>((resolve) => {
       this.waiting.set(ticket, resolve);
@@ -129,12 +139,6 @@ export class Debugging implements vscode.Disposable {
       onError: (error) => { this.host.log.warn(`the debug adapter: ${String(error)}`); },
       onExit: () => { this.answer(ticket, undefined); },
     };
-  }
-
-  private forget(session: vscode.DebugSession): void {
-    for (const [name, parent] of this.parents) {
-      if (parent.id === session.id) this.parents.delete(name);
-    }
   }
 
   private tellMissing({ python, problem }: Debuggee): void {

@@ -22,19 +22,24 @@ export interface AdapterAddress {
 const LONGEST = 64 * 1024;
 
 export class DebugGate {
-  private readonly token = randomBytes(16).toString('hex');
+  /** Whose processes come with which token. */
+  private readonly owners = new Map<string, string>();
   private server: Server | undefined;
   private readonly open = new Set<Socket>();
 
   /** `admit` gives the address of an adapter, or undefined for a process that goes on without. */
-  constructor(private readonly admit: (debuggee: Debuggee) => Promise<AdapterAddress | undefined>) {}
+  constructor(
+    private readonly admit: (debuggee: Debuggee, owner: string) => Promise<AdapterAddress | undefined>,
+  ) {}
 
-  /** The value of ONSAVE_DEBUG for a process that is to come here. */
-  async address(): Promise<string> {
+  /** The value of ONSAVE_DEBUG for the processes of `owner`. */
+  async invite(owner: string): Promise<string> {
     const server = this.server ?? await this.listen();
     const address = server.address();
     if (address === null || typeof address === 'string') throw new Error('no address');
-    return `127.0.0.1 ${address.port} ${this.token}`;
+    const token = randomBytes(16).toString('hex');
+    this.owners.set(token, owner);
+    return `127.0.0.1 ${address.port} ${token}`;
   }
 
   close(): void {
@@ -66,21 +71,22 @@ export class DebugGate {
       const end = text.indexOf('\n');
       if (end < 0) return;
       socket.removeAllListeners('data');
-      const debuggee = this.read(text.slice(0, end));
-      if (debuggee === undefined) {
+      const found = this.read(text.slice(0, end));
+      if (found === undefined) {
         socket.destroy();
         return;
       }
-      this.admit(debuggee).then(
+      this.admit(...found).then(
         (address) => socket.end(address === undefined ? '' : `${JSON.stringify(address)}\n`),
         () => socket.end());
     });
   }
 
-  private read(line: string): Debuggee | undefined {
+  private read(line: string): [Debuggee, string] | undefined {
     try {
       const { token, ...debuggee } = JSON.parse(line) as Debuggee & { token: string };
-      return token === this.token && typeof debuggee.pid === 'number' ? debuggee : undefined;
+      const owner = this.owners.get(token);
+      return owner !== undefined && typeof debuggee.pid === 'number' ? [debuggee, owner] : undefined;
     } catch {
       return undefined;
     }

@@ -3,11 +3,12 @@
 import * as vscode from 'vscode';
 import type { Sessions } from './sessions';
 
-/** What the debug toolbar's buttons do. */
+/** What the debug toolbar's buttons do, to the session of that name. */
 export interface ParentActions {
-  start(): Promise<void>;
-  stop(): Promise<void>;
-  restart(): Promise<void>;
+  /** Resolves to the session's name. */
+  start(): Promise<string>;
+  stop(name: string): Promise<void>;
+  restart(name: string): Promise<void>;
 }
 
 interface Request extends vscode.DebugProtocolMessage {
@@ -22,18 +23,28 @@ export class ParentAdapter implements vscode.DebugAdapter {
   private readonly sent = new vscode.EventEmitter<vscode.DebugProtocolMessage>();
   private readonly listener: vscode.Disposable;
   private seq = 0;
+  private name: string | undefined;
   private seen = false;
   private over = false;
 
   readonly onDidSendMessage = this.sent.event;
 
-  constructor(sessions: Sessions, name: string, private readonly actions: ParentActions) {
-    this.listener = sessions.onChange(() => {
-      // The app's session has ended, wherever that was asked for.
-      const there = sessions.get(name) !== undefined;
-      if (this.seen && !there) this.end();
-      this.seen ||= there;
-    });
+  constructor(private readonly sessions: Sessions, private readonly actions: ParentActions) {
+    this.listener = vscode.Disposable.from(
+      sessions.onChange(() => { this.look(); }),
+      // A session that could not even begin is never seen: its terminal says why.
+      vscode.tasks.onDidEndTaskProcess(({ execution: { task } }) => {
+        if (task.definition['name'] === this.name && !this.seen) this.end();
+      }),
+    );
+  }
+
+  /** Ends with the app's session, wherever that was asked for. */
+  private look(): void {
+    if (this.name === undefined) return;
+    const there = this.sessions.get(this.name) !== undefined;
+    if (this.seen && !there) this.end();
+    this.seen ||= there;
   }
 
   handleMessage(message: vscode.DebugProtocolMessage): void {
@@ -57,16 +68,17 @@ export class ParentAdapter implements vscode.DebugAdapter {
           this.event('initialized');
           return;
         case 'launch':
-          await this.actions.start();
+          this.name = await this.actions.start();
+          this.look();
           this.respond(request);
           return;
         case 'restart':
-          await this.actions.restart();
+          if (this.name !== undefined) await this.actions.restart(this.name);
           this.respond(request);
           return;
         case 'terminate':
         case 'disconnect':
-          if (this.seen && !this.over) await this.actions.stop();
+          if (this.seen && !this.over && this.name !== undefined) await this.actions.stop(this.name);
           this.respond(request);
           this.end();
           return;

@@ -65,6 +65,12 @@ export interface StartArguments {
   cwd?: string;
   folder?: string;
   options?: string[];
+  env?: Record<string, string>;
+}
+
+/** The session's name, another one than asked for where that was taken. */
+export interface Started {
+  name: string | null;
 }
 
 export interface WhyParams {

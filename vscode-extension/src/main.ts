@@ -29,8 +29,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<Api> {
     client.onNotification(ext.status, (status) => { sessions.setStatus(status.sessions); });
     client.onNotification(ext.verdict, (verdict) => { sessions.addVerdict(verdict); });
     client.onRequest(ext.runInTerminal, async (run) => {
-      const env = { ...run.env, ...await debugging.environment(run.name) };
-      await openTerminal({ ...run, env }, interpreterOf);
+      await openTerminal(run, interpreterOf);
       return null;
     });
   };

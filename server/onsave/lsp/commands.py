@@ -52,7 +52,7 @@ def _argument(arguments: tuple[Any, ...]) -> Mapping[str, Any]:
     raise JsonRpcInvalidParams(f"expected an object, got {arguments[0]!r:.60}")
 
 
-async def start(server: OnsaveServer, arguments: Mapping[str, Any]) -> None:
+async def start(server: OnsaveServer, arguments: Mapping[str, Any]) -> ext.Started:
     """Start a session: in a terminal of the editor's if it can open one, else headless."""
     command = _words(arguments.get("command"))
     cwd = _folder(server, arguments)
@@ -64,15 +64,17 @@ async def start(server: OnsaveServer, arguments: Mapping[str, Any]) -> None:
     if command:
         argv += ["--", *command]
     title = name or Path(cwd).name
+    env = _environment(arguments.get("env"))
     if server.can.run_in_terminal:
-        params = ext.RunInTerminal(name=title, cwd=cwd, argv=argv, env={})
+        params = ext.RunInTerminal(name=title, cwd=cwd, argv=argv, env=env)
         await server.protocol.send_request_async(ext.RUN_IN_TERMINAL, params)
-        return
+        return ext.Started(name=name)
     server.log("info", f"{title}: starting {shlex.join(command or ['the configured app'])}")
     try:
-        await server.headless.start(title, argv, cwd, {})
+        await server.headless.start(title, argv, cwd, env)
     except OSError as error:
         raise ControlError(f"{title} can't be started: {error}") from None
+    return ext.Started(name=name)
 
 
 async def stop(server: OnsaveServer, arguments: Mapping[str, Any]) -> None:
@@ -147,6 +149,16 @@ def _words(command: object) -> list[str]:
     if not all(isinstance(word, str) for word in words):
         raise ControlError(f"the command is to be a list of strings, not {command!r:.100}")
     return words
+
+
+def _environment(value: object) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(
+        isinstance(each, str) for pair in value.items() for each in pair
+    ):
+        raise ControlError(f"env is to be an object of strings, not {value!r:.100}")
+    return dict(value)
 
 
 def _free_name(server: OnsaveServer, name: object, cwd: str) -> str | None:

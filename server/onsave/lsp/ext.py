@@ -33,7 +33,7 @@ WHY = "onsave/why"
 LOADED = "onsave/loaded"
 
 #: The commands for ``workspace/executeCommand``. Arguments: at most one, an object.
-#: start:   :class:`StartArguments`; → null
+#: start:   :class:`StartArguments`; → :class:`Started`
 #: stop:    {name?}; → null
 #: restart: {name?, force?}; → null
 #: status:  → :class:`Status`
@@ -105,6 +105,12 @@ class StartArguments(TypedDict, total=False):
     cwd: str  # a path; the folder, or the first workspace folder, where left out
     folder: str  # URI of a workspace folder
     options: list[str]  # more for `onsave run`: ["--rerun"]
+    env: dict[str, str]  # to be added to the app's environment
+
+
+class Started(TypedDict):
+    name: str | None  # of the session, another one than asked for where that was taken; null where
+    # the configuration says it
 
 
 class WhyParams(TypedDict):

@@ -5,7 +5,7 @@ import { type Debuggee, DebugGate } from '../../../../vscode-extension/src/debug
 
 /** What the gate answers to `line`; "" where it hangs up. */
 async function knock(gate: DebugGate, line: (token: string) => string): Promise<string> {
-  const [host = '', port = '', token = ''] = (await gate.address()).split(' ');
+  const [host = '', port = '', token = ''] = (await gate.invite('shop')).split(' ');
   return new Promise((resolve) => {
     const socket = net.connect(Number(port), host);
     let answer = '';
@@ -17,15 +17,15 @@ async function knock(gate: DebugGate, line: (token: string) => string): Promise<
 }
 
 test('a process of ours is told where its adapter listens', async () => {
-  const seen: Debuggee[] = [];
-  const gate = new DebugGate((debuggee) => {
-    seen.push(debuggee);
+  const seen: [Debuggee, string][] = [];
+  const gate = new DebugGate((debuggee, owner) => {
+    seen.push([debuggee, owner]);
     return Promise.resolve({ host: '127.0.0.1', port: 5678 });
   });
   const hello = (token: string) =>
     `${JSON.stringify({ token, pid: 7, python: '/p', debugpy: '/d' })}\n`;
   assert.equal(await knock(gate, hello), '{"host":"127.0.0.1","port":5678}\n');
-  assert.deepEqual(seen, [{ pid: 7, python: '/p', debugpy: '/d' }]);
+  assert.deepEqual(seen, [[{ pid: 7, python: '/p', debugpy: '/d' }, 'shop']]);
   gate.close();
 });
 
