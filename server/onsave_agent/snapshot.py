@@ -199,6 +199,9 @@ def _scout(connection, message):
 
     scout = Scout(set(message["until"]), connection.send)
     scout.begin()
+    script = paths.script()
+    if script is not None and paths.real(os.path.abspath(script)) in message["until"]:
+        scout.finish("%s is read first" % os.path.basename(script))
     return scout
 
 

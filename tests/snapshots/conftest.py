@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from agent.conftest import INTERPRETERS
 from harness import DEADLINE, SAMPLES, Project, Session
+
+from .standing import Stand
 
 Snapshots = dict[str, Any]
 
@@ -17,7 +20,7 @@ Snapshots = dict[str, Any]
 def start(
     start: Callable[..., Session], project: Callable[[str], Project]
 ) -> Callable[..., Session]:
-    """As everywhere, with snapshots of both kinds switched on where the project does not say otherwise."""
+    """As everywhere, with all that snapshots can do where the project does not say otherwise."""
 
     def begin(what: str | Project, *arguments: Any, **options: Any) -> Session:
         where = project(what) if isinstance(what, str) else what
@@ -48,3 +51,26 @@ def snapshots() -> Callable[..., Snapshots]:
             time.sleep(0.05)
 
     return wait
+
+
+@pytest.fixture
+def stand() -> Iterator[Callable[..., Stand]]:
+    made: list[Stand] = []
+
+    def begin(*command: str) -> Stand:
+        made.append(Stand(*command))
+        return made[-1]
+
+    yield begin
+    for each in made:
+        each.close()
+
+
+@pytest.fixture(params=list(INTERPRETERS))
+def python(request: pytest.FixtureRequest) -> str:
+    return INTERPRETERS[request.param]
+
+
+@pytest.fixture
+def one_python() -> str:
+    return next(reversed(INTERPRETERS.values()))

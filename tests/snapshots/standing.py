@@ -34,7 +34,7 @@ def describe(**more):
         "name": __name__,
         "fds": sorted(int(fd) for fd in _os.listdir("/proc/self/fd") if int(fd) < 100),
         "threads": [t.name for t in threading.enumerate()],
-        "handlers": [str(_signal.getsignal(n)) for n in range(1, 32)],
+        "handlers": [str(_signal.getsignal(n)).partition(" at 0x")[0] for n in range(1, 32)],
         "mask": sorted(_signal.pthread_sigmask(_signal.SIG_BLOCK, [])),
         "filters": [str(f) for f in warnings.filters],
         "meta": [getattr(f, "__name__", type(f).__name__) for f in _sys.meta_path],
@@ -177,6 +177,44 @@ class Stand:
         warmed = peer.receive()
         assert warmed is not None and warmed["refused"] is None, warmed
         return process, peer, warmed
+
+    def scout(self, *until: str) -> dict[str, Any]:
+        """How far a start can run ahead, until one of these files of the project: "scouted"."""
+        process, peer = self.spawn(snapshot=1)
+        assert peer.hello["refused"] is None
+        peer.send(type="scout", until=[str(self.project / name) for name in until])
+        scouted = peer.receive()
+        out, err = process.communicate(timeout=PATIENCE)
+        assert scouted is not None and not out and not err, (scouted, out, err)
+        return scouted
+
+    def ahead(
+        self, scouted: dict[str, Any], names: list[str] | None = None
+    ) -> tuple[subprocess.Popen[str], Peer, dict[str, Any]]:
+        """A process that has run ahead as far as was scouted: it, its connection, "warmed"."""
+        process, peer = self.spawn(snapshot=2)
+        assert scouted["before"] is not None
+        peer.send(
+            type="ahead", before=scouted["before"], project=scouted["project"],
+            names=names or [], without=list(self.skipped), looks=self.looks,
+        )  # fmt: skip
+        warmed = peer.receive()
+        assert warmed is not None and warmed["refused"] is None, warmed
+        return process, peer, warmed
+
+    def resumed_ahead(
+        self,
+        *until: str,
+        names: list[str] | None = None,
+        before: Callable[[], None] = lambda: None,
+    ) -> Ended:
+        """From where a start could run ahead to, to the end; ``before``: meanwhile."""
+        process, peer, _warmed = self.ahead(self.scout(*until), names)
+        before()
+        peer.send(type="resume", run=2, settings=self.settings(run=2))
+        agent = self.peer()
+        assert agent.hello["run"] == 2 and agent.hello["pid"] == process.pid
+        return self.finish(process, agent)
 
     def resumed(
         self, names: list[str] | None = None, before: Callable[[], None] = lambda: None

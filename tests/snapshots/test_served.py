@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.conftest import INTERPRETERS
 from harness import until
 
 from .standing import DESCRIBE, Stand
@@ -21,29 +20,6 @@ STANDARD = (
     "unittest.mock, urllib.request, decimal, dataclasses, http.server, multiprocessing, ctypes, "
     "importlib.metadata, zipfile, csv, random, tempfile, pathlib, ssl, uuid, typing"
 )
-
-
-@pytest.fixture
-def stand() -> Iterator[Callable[..., Stand]]:
-    made: list[Stand] = []
-
-    def begin(*command: str) -> Stand:
-        made.append(Stand(*command))
-        return made[-1]
-
-    yield begin
-    for each in made:
-        each.close()
-
-
-@pytest.fixture(params=list(INTERPRETERS))
-def python(request: pytest.FixtureRequest) -> str:
-    return INTERPRETERS[request.param]
-
-
-@pytest.fixture
-def one_python() -> str:
-    return next(reversed(INTERPRETERS.values()))
 
 
 def same(cold: dict[str, Any], resumed: dict[str, Any]) -> None:
