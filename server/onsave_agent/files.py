@@ -115,8 +115,8 @@ def resource_read(path):
 def _opening(file, mode):
     # type: (Any, Any) -> None
     """``file`` is about to be opened: digest it before the app reads it."""
-    path = os.path.abspath(os.fsdecode(file))
-    path = paths.real(path)
+    path = file if file.__class__ is str else os.fsdecode(file)
+    path = paths.real(path if path.startswith("/") else os.path.abspath(path))
     if not paths.in_roots(path) or not paths.is_data(path) or path.endswith((".pyc", ".pyo")):
         return
     if not _WRITING.isdisjoint(mode):

@@ -16,7 +16,8 @@ import os
 import sys
 from _thread import get_ident
 from errno import ELOOP
-from stat import S_ISLNK
+from os import lstat
+from stat import S_IFLNK as _LINK
 from time import time
 
 from onsave_agent import hooks, modules, paths, ran, reports
@@ -31,11 +32,15 @@ _bootstrap = sys.modules["_frozen_importlib"]  # type: Any
 _external = sys.modules["_frozen_importlib_external"]  # type: Any
 _Loader = _external.SourceFileLoader
 _GET_CODE = _external.SourceLoader.get_code.__code__
+_FIND_AND_LOAD = _bootstrap._find_and_load.__code__
 _real_path_stats = _Loader.path_stats  # type: Callable[[Any, str], dict[str, Any]]
 _real_cache_bytecode = _Loader._cache_bytecode
 
+_frame = sys._getframe
+_KIND = 0o170000  # of a file, in its mode: stat.S_IFMT
 _real_open_code = io.open_code
 _open_file = _external._io.open_code
+_AFTER = hooks.AFTER
 _call_with_frames_removed = _bootstrap._call_with_frames_removed
 _RUNNERS = ("runpy", "_pydevd_bundle.pydevd_runpy", "pdb", "cProfile", "profile", "trace")
 
@@ -111,12 +116,13 @@ def exec_module(self, module):  # type: (Any, Any) -> None
     code = self.get_code(module.__name__)
     if code is None:
         raise ImportError("cannot load module %r when get_code() returns None" % module.__name__)
-    _entered(self, code)
+    if _reading or reports.urgent: _entered(code)  # noqa: E701
     try: _call_with_frames_removed(exec, code, module.__dict__)  # noqa: E701
     except BaseException as error:
         _failed(self, error)
         raise
-    _executed(self, module)
+    if ran.importing or module.__name__ in _AFTER:
+        _executed(self, module)
 
 
 # --- what get_code calls ------------------------------------------------------------------------
@@ -125,11 +131,15 @@ def exec_module(self, module):  # type: (Any, Any) -> None
 def _path_stats(self, path):
     # type: (Any, str) -> dict[str, Any]
     """Return the metadata for the path."""
-    frame = sys._getframe(1)
+    frame = _frame(1)
     if frame.f_code is not _GET_CODE:
         return _real_path_stats(self, path)
-    _reading.pop(get_ident(), None)
+    if _reading:
+        _reading.pop(get_ident(), None)
     try:
+        status = _library_stats(self.name, path)
+        if status is not None:
+            return {"mtime": status.st_mtime, "size": status.st_size}
         folder, name = os.path.split(path)
         real = paths.real_folder(folder) + name
         caller = frame.f_back
@@ -141,11 +151,9 @@ def _path_stats(self, path):
         if before is not None:
             before(real)
         if paths.is_library(real):
-            status = os.lstat(path)
-            if S_ISLNK(status.st_mode):
-                real, status = os.path.realpath(path), os.stat(path)
+            real = os.path.realpath(path)
             reports.loaded(real, None, kind, name, reports.place(caller))
-            return {"mtime": status.st_mtime, "size": status.st_size}
+            return _real_path_stats(self, path)
         read = time()
         try:
             data, status = reports.read(path, os.O_NOFOLLOW)
@@ -161,6 +169,30 @@ def _path_stats(self, path):
         raise
     except Exception:
         return _real_path_stats(self, path)
+
+
+def _library_stats(name, path):
+    # type: (str, str) -> os.stat_result | None
+    """Report the module of a library in the cheapest way that there is: most modules are such.
+
+    None where something is out of the ordinary: a link, another way in than ``import``.
+    """
+    cut = path.rfind("/") + 1
+    folder = paths.library_folder(path[:cut])
+    if folder is None or before is not None:
+        return None
+    try:
+        # Ours, path_stats, get_code, exec_module, _load_unlocked, _find_and_load_unlocked, this:
+        if _frame(6).f_code is not _FIND_AND_LOAD:
+            return None
+    except ValueError:
+        return None
+    status = lstat(path)
+    if status.st_mode & _KIND == _LINK:
+        return None
+    modules.came_by_import(name)
+    reports.library(folder + path[cut:], name, _frame(7))
+    return status
 
 
 def _data(self, path):
@@ -221,8 +253,8 @@ def _open_code(path):
 # --- around the execution of a module -----------------------------------------------------------
 
 
-def _entered(loader, code):
-    # type: (Any, CodeType) -> None
+def _entered(code):
+    # type: (CodeType) -> None
     is_project = _reading.pop(get_ident(), None) is not None
     try:
         if is_project:
@@ -248,6 +280,5 @@ def _failed(loader, error):
 def _executed(loader, module):
     # type: (Any, Any) -> None
     ran.left(loader.path)
-    name = module.__name__
-    if name in hooks.AFTER:
-        hooks.run(name, module)
+    if module.__name__ in _AFTER:
+        hooks.run(module.__name__, module)

@@ -22,6 +22,8 @@ _seen = {}  # type: dict[str, int]
 #: Those that have no file, or not yet: ``__main__`` gets its own after we began.
 _without = set()  # type: set[str]
 _missing = set()  # type: set[tuple[str, str]]
+#: Entries of sys.path and the like in which nobody creates a module by hand.
+_libraries = set()  # type: set[str]
 _namespace = vars(type(sys))["__dict__"].__get__
 
 
@@ -138,22 +140,20 @@ class LookedForInVain:
         """importer: where it was looked for, "path:line", "" where that is not known."""
         try:
             last = name.rpartition(".")[2]
-            entries = sys.path if path is None else path
-            for entry in entries:
-                if not isinstance(entry, str) or (entry, last) in _missing:
+            for entry in sys.path if path is None else path:
+                if not isinstance(entry, str) or entry in _libraries or (entry, last) in _missing:
                     continue
                 if len(_missing) >= _MOST_MISSING:
                     return
-                _missing.add((entry, last))
-                self._report(entry, last, name, importer)
+                folder = paths.real_folder(os.path.abspath(entry))
+                if paths.is_library(folder):
+                    if entry.startswith("/"):
+                        _libraries.add(entry)
+                elif os.path.isdir(folder):
+                    _missing.add((entry, last))
+                    if importer is None:
+                        importer = reports.place(sys._getframe(1)) or ""
+                    for file in (folder + last + ".py", folder + last + "/__init__.py"):
+                        reports.missing(file, name, importer or None)
         except Exception:
             pass
-
-    def _report(self, entry, last, name, importer):
-        # type: (str, str, str, str | None) -> None
-        folder = paths.real_folder(os.path.abspath(entry))
-        if not paths.is_library(folder) and os.path.isdir(folder):
-            if importer is None:
-                importer = reports.place(sys._getframe(2))
-            for path in (last + ".py", os.path.join(last, "__init__.py")):
-                reports.missing(os.path.join(folder, path), name, importer or None)

@@ -19,6 +19,7 @@ _data = True  # type: Any
 _edited = frozenset()  # type: frozenset[str]
 _library = ()  # type: tuple[str, ...]
 _folders = {}  # type: dict[str, str]
+_library_folders = {}  # type: dict[str, str | None]
 
 
 def configure(settings):
@@ -29,6 +30,7 @@ def configure(settings):
     _patterns = tuple(settings["ignore"])
     _data = settings["data"]
     _edited = frozenset(settings["edited"])
+    _library_folders.clear()
     standard = os.path.dirname(os.__file__)
     ours = os.path.dirname(os.path.abspath(__file__))
     _library = (standard + "/", os.path.realpath(standard) + "/", ours + "/")
@@ -37,8 +39,10 @@ def configure(settings):
 def real(path):
     # type: (str) -> str
     """The real path of an absolute path, as os.path.realpath."""
-    folder, name = os.path.split(path)
-    whole = real_folder(folder) + name
+    cut = path.rfind("/")
+    if cut < 0:
+        return os.path.realpath(path)
+    whole = real_folder(path[:cut] or "/") + path[cut + 1:]
     try:
         os.readlink(whole)
     except (OSError, ValueError):
@@ -83,6 +87,27 @@ def is_library(path):
     return (
         path.startswith(_library) or "/site-packages/" in path or "/dist-packages/" in path
     ) and path not in _edited
+
+
+def library_folder(folder):
+    # type: (str) -> str | None
+    """The real path of a folder, if all that is loaded from there is of a library and counts.
+
+    Both with a slash at the end. None: files of this folder are to be looked at one by one.
+    """
+    try:
+        return _library_folders[folder]
+    except KeyError:
+        pass
+    real = real_folder(folder[:-1])  # type: str | None
+    if (
+        not is_library(str(real)) or is_ours(str(real)) or _patterns
+        or any(path.startswith(str(real)) for path in _edited)
+    ):
+        real = None
+    if len(_library_folders) < 10000:
+        _library_folders[folder] = real
+    return real
 
 
 def is_ours(path):

@@ -89,7 +89,8 @@ AGENT_MESSAGES = {
     #             ABSENT where the app looked for it in vain
     #   kind:     "module" | "main" | "extension" | "data" | "missing"
     #   module:   its name, null for data
-    #   importer: "path:line" of the import or open, null where not known
+    #   importer: "path:line" of the import or open, "path" where that is a library's, null where
+    #             not known
     "loaded": {"files": list},
     # Data files seen to be read anew on each use: a save of them needs nothing. [path, …]
     "reread": {"paths": list},
@@ -227,8 +228,8 @@ CLIENT_MESSAGES = {
     # Answered by "welcome", or by "error" and the end.
     "hello": {"role": str, "version": int, "token": str},
     # files: absolute paths. origin: "save" | "watched" | "command" | "rename" (which deletions and
-    # creations are as well) | "echo" (the editor's file watcher reports what was told already:
-    # where nothing is new in it there will be no verdict). The session reads the files itself.
+    # creations are as well) | "echo" (told once more, by a file watcher or to a new session:
+    # there is a verdict only if something comes of it). The session reads the files itself.
     # Where an id (int) is given it is answered by one "reply" once all verdicts are known; with
     # "wait": true, once nothing is in flight. Its result:
     #   {"verdicts": [as in "verdict", …],

@@ -14,6 +14,7 @@ what that module did while it was executed is as much its start-up as anything b
 ready when it begins to listen; one that never does is told so once its run has settled.
 """
 
+import os
 import sys
 
 from onsave_agent import codes
@@ -30,8 +31,18 @@ _before = {}  # type: dict[str, set[tuple[str, int]]]
 #: filename → functions that have run since; before 3.12 only those whose code was replaced
 _since = {}  # type: dict[str, set[tuple[str, int]]]
 
+#: filename → what stood when its module began to be executed: who imported it, which module had been
+#: loaded last, how many were loaded or about to be, which of the project's were being executed
+began = {}  # type: dict[str, tuple[str | None, str | None, int, list[str]]]
+
+#: Where the import system's frames are, and ours.
+_IMPORTING = ("<frozen importlib", os.path.dirname(os.path.abspath(__file__)) + os.sep)
+_IMPORTLIB = os.sep + os.path.join("importlib", "__init__.py")
+#: So deeply imports nest.
+_DEEPEST = 200
+
 _ready = False
-_importing = []  # type: list[str]  # filenames of project modules that are being executed
+importing = []  # type: list[str]  # filenames of project modules that are being executed
 _monitor = None  # type: object  # our tool number, 3.12 and newer
 _counter = None  # type: Any  # code → whether it ever ran; False: no way to know. 3.9 to 3.11
 _main = ""  # the script's filename: its module code never passes through the import system
@@ -78,16 +89,43 @@ def watch(code):
 def entered(code):
     # type: (CodeType) -> None
     """A project module begins to be executed."""
-    _importing.append(code.co_filename)
+    began[code.co_filename] = (_importer(), _last_finished(), len(sys.modules), importing[:])
+    importing.append(code.co_filename)
     watch(code)
+
+
+def _importer():
+    # type: () -> str | None
+    """The file of the statement or call that has led to the module that begins."""
+    frame = sys._getframe(2)  # type: FrameType | None
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_IMPORTING) and not name.endswith(_IMPORTLIB):
+            return name
+        frame = frame.f_back
+    return None
+
+
+def _last_finished():
+    # type: () -> str | None
+    """The module that was loaded last: each is put at the end of sys.modules once it has been."""
+    for name in reversed(list(sys.modules)[-_DEEPEST:]):
+        try:
+            # As is: a lazy module would load itself if it were asked.
+            spec = object.__getattribute__(sys.modules[name], "__spec__")
+        except (KeyError, AttributeError):
+            spec = None
+        if not getattr(spec, "_initializing", False):
+            return name
+    return None
 
 
 def left(filename):
     # type: (str) -> None
     """A module has been executed, or has failed: perhaps one of the project's. Never raises."""
-    if filename in _importing:
-        _importing.remove(filename)
-        if _ready and not _importing:
+    if filename in importing:
+        importing.remove(filename)
+        if _ready and not importing:
             try:
                 take()
             except Exception:
@@ -120,7 +158,7 @@ def before(filename):
 
     A process that nobody called ready is still starting: all that ran so far counts.
     """
-    if not _ready or _importing:
+    if not _ready or importing:
         take()
     if filename not in trees or not (_monitor is not None or _counter):
         return None

@@ -28,6 +28,8 @@ _IMPORTLIB = (os.sep + os.path.join("importlib", "__init__.py"), os.sep + "pkgut
 #: More are sent at once; also how many stand in one message, far below 256 KB.
 _MANY = 400
 
+_LIBRARY = (None, "module")
+
 _pending = deque()  # type: deque[list[Any]]
 _known = {}  # type: dict[str, tuple[Any, str]]
 _reread = set()  # type: set[str]
@@ -86,6 +88,22 @@ def loaded(path, digest, kind, module=None, importer=None):
     _pending.append([path, digest, kind, module, importer])
     if digest is not None:
         urgent = True
+    if len(_pending) >= _MANY:
+        flush()
+
+
+def library(path, module, importer):
+    # type: (str, str, FrameType) -> None
+    """The same for a module of a library (see paths.library_folder) that ``importer`` imports."""
+    if path in _known:
+        loaded(path, None, "module", module, None)
+        return
+    where = importer.f_code.co_filename  # type: str | None
+    if _known.get(where) != _LIBRARY:  # type: ignore[arg-type]
+        where = place(importer)
+    # Else without the line, which costs more than all the rest and is nobody's to look at.
+    _known[path] = _LIBRARY
+    _pending.append([path, None, "module", module, where])
     if len(_pending) >= _MANY:
         flush()
 

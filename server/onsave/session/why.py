@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from onsave.core import verdict as verdicts
 from onsave.core.model import App, Loaded
+
+_LINE = re.compile(r":\d+$")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,10 @@ def _functions(app: App, entry: Loaded, source: bytes, ran: Ran | None) -> list[
 
 
 def _chain(app: App, path: str) -> list[str]:
-    """Who imported it, who imported that, … up to the app's own start: "path:line" each."""
+    """Who imported it, who imported that, … up to the app's own start: "path:line" each.
+
+    Where one library imports another, "path" alone.
+    """
     run = app.newest_run
     chain: list[str] = []
     seen = {path}
@@ -84,7 +90,7 @@ def _chain(app: App, path: str) -> list[str]:
         entry = run.loaded.get(path)
         if entry is None or entry.importer is None:
             break
-        path = entry.importer.rpartition(":")[0]
+        path = _LINE.sub("", entry.importer)
         if path in seen:
             break
         seen.add(path)
