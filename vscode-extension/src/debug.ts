@@ -16,6 +16,31 @@ interface ChildConfiguration extends vscode.DebugConfiguration {
   debugpy: string;
 }
 
+/** Of a process that one of those forked: the same adapter listens for its session. */
+interface ForkConfiguration extends vscode.DebugConfiguration {
+  connect: AdapterAddress;
+}
+
+interface AdapterEvent {
+  type: string;
+  event?: string;
+  body?: AdapterAddress | ForkConfiguration;
+}
+
+/** How a session below the one that people see is shown: hardly at all. */
+function below(parentSession: vscode.DebugSession): vscode.DebugSessionOptions {
+  return {
+    parentSession,
+    lifecycleManagedByParent: true,
+    consoleMode: vscode.DebugConsoleMode.MergeWithParent,
+    compact: true,
+    suppressDebugView: true,
+    suppressDebugStatusbar: true,
+    // Saving everything on attach would restart the app, and so on without end.
+    suppressSaveBeforeStart: true,
+  };
+}
+
 /** How the rest of the extension is asked for things. */
 export interface DebugHost {
   extensionPath: string;
@@ -65,7 +90,10 @@ export class Debugging implements vscode.Disposable {
   }
 
   private describe(session: vscode.DebugSession): vscode.DebugAdapterDescriptor {
-    const configuration = session.configuration as Partial<ChildConfiguration>;
+    const configuration = session.configuration as Partial<ChildConfiguration & ForkConfiguration>;
+    if (configuration.connect !== undefined) {
+      return new vscode.DebugAdapterServer(configuration.connect.port, configuration.connect.host);
+    }
     if (configuration.ticket !== undefined) {
       const { python = '', debugpy = '' } = configuration;
       return new vscode.DebugAdapterExecutable(python, [join(debugpy, 'adapter')]);
@@ -109,32 +137,33 @@ export class Debugging implements vscode.Disposable {
       this.waiting.set(ticket, resolve);
     });
     // Resolves only after the process has attached, and that waits for the address.
-    void vscode.debug.startDebugging(parent.workspaceFolder, configuration, {
-      parentSession: parent,
-      lifecycleManagedByParent: true,
-      consoleMode: vscode.DebugConsoleMode.MergeWithParent,
-      compact: true,
-      suppressDebugView: true,
-      suppressDebugStatusbar: true,
-      // Saving everything on attach would restart the app, and so on without end.
-      suppressSaveBeforeStart: true,
-    }).then((started) => {
-      if (!started) this.answer(ticket, undefined);
-    });
+    void vscode.debug.startDebugging(parent.workspaceFolder, configuration, below(parent))
+      .then((started) => {
+        if (!started) this.answer(ticket, undefined);
+      });
     return address;
   }
 
-  private answer(ticket: number, address: AdapterAddress | undefined): void {
+  private attachFork({ parentSession }: vscode.DebugSession, { connect, ...rest }: ForkConfiguration) {
+    if (parentSession === undefined) return;
+    const configuration = { ...rest, type: TYPE, request: 'attach', connect };
+    void vscode.debug.startDebugging(
+      parentSession.workspaceFolder, configuration, below(parentSession));
+  }
+
+  private answer(ticket: number | undefined, address: AdapterAddress | undefined): void {
+    if (ticket === undefined) return;
     this.waiting.get(ticket)?.(address);
     this.waiting.delete(ticket);
   }
 
   private track(session: vscode.DebugSession): vscode.DebugAdapterTracker {
-    const { ticket } = session.configuration as Partial<ChildConfiguration>;
-    if (ticket === undefined) return {};
+    const { ticket, connect } = session.configuration as Partial<ChildConfiguration & ForkConfiguration>;
+    if (ticket === undefined && connect === undefined) return {};
     return {
-      onDidSendMessage: (message: { type: string; event?: string; body?: AdapterAddress }) => {
-        if (message.event === 'debugpyWaitingForServer') this.answer(ticket, message.body);
+      onDidSendMessage: ({ event, body }: AdapterEvent) => {
+        if (event === 'debugpyWaitingForServer') this.answer(ticket, body as AdapterAddress);
+        if (event === 'debugpyAttach') this.attachFork(session, body as ForkConfiguration);
       },
       onError: (error) => { this.host.log.warn(`the debug adapter: ${String(error)}`); },
       onExit: () => { this.answer(ticket, undefined); },

@@ -24,8 +24,8 @@ class Saved:
 
     files:  (path, digest) each: ABSENT where there is no such file; None where nobody is concerned
             (see ``App.concerns``) and it was therefore not read
-    origin: "echo" is a save told once more, by the editor's file watcher: what it means has been
-            said, unless the content is another
+    origin: "echo" is a save told once more, by the editor's file watcher or to a session that is
+            new: there is a verdict only if something comes of it
     batch:  names the request, so that its verdicts can be told from others'
     """
 

@@ -104,6 +104,8 @@ def now_runs(
 
 
 def tell(app: App, out: list[do.Effect], verdict: Verdict, batches: list[int]) -> None:
+    if verdict.action is Action.IGNORE and not batches:
+        return  # of no save, or of the echo of one: nobody has asked, and nothing comes of it
     app.last_verdicts.append(verdict)
     del app.last_verdicts[:-KEPT_VERDICTS]
     out.append(do.Tell(verdict, tuple(batches)))

@@ -50,14 +50,15 @@ def config_read(app: App, event: ev.ConfigRead, out: list[do.Effect]) -> None:
 
 def saved(app: App, event: ev.Saved, out: list[do.Effect]) -> None:
     run = app.newest_run
-    batches = [event.batch]
+    echo = event.origin == "echo"
+    batches = [] if echo else [event.batch]
     for path, digest in event.files:
-        if event.origin == "echo" and app.saved.get(path) == digest:
-            continue  # judged already, or found to be nobody's concern
+        if echo and digest is not None and app.saved.get(path) == digest:
+            continue  # judged already
         if digest is None:
             app.unread.add(path)
             if run and run.up and run.processes and path.endswith(ASKED_FOR):
-                app.unknown.setdefault(path, []).append(event.batch)
+                app.unknown.setdefault(path, []).extend(batches)
             else:
                 moves.tell(app, out, verdicts.of_unloaded(app, path), batches)
             continue
@@ -71,7 +72,7 @@ def saved(app: App, event: ev.Saved, out: list[do.Effect]) -> None:
         elif repeated and path not in app.unjudged:
             moves.tell(app, out, verdicts.of_repeated(app, path), batches)
         else:
-            app.unjudged.setdefault(path, []).append(event.batch)
+            app.unjudged.setdefault(path, []).extend(batches)
 
 
 def files_read(app: App, event: ev.FilesRead, out: list[do.Effect]) -> None:

@@ -165,7 +165,7 @@ class Sessions:
         self.links: dict[int, Link] = {}  # by pid; those that have said welcome
         self._listener = listener
         self._connected: set[Link] = set()  # also those that have not said welcome yet
-        self._recent: deque[tuple[float, list[str], str]] = deque(maxlen=1000)
+        self._recent: deque[tuple[float, list[str]]] = deque(maxlen=1000)
         self._tasks: dict[tuple[int, str], asyncio.Task[None]] = {}
         self._entry: Entry | None = None
         self._server: asyncio.Server | None = None
@@ -197,7 +197,7 @@ class Sessions:
 
     def saved(self, paths: list[str], origin: str) -> None:
         """Tell every session: each knows by itself whether a path concerns it."""
-        self._recent.append((time.monotonic(), paths, origin))
+        self._recent.append((time.monotonic(), paths))
         for link in self._connected:
             link.saved(paths, origin)
 
@@ -234,11 +234,11 @@ class Sessions:
             log.warning("session %r (pid %d): %s", entry.name, entry.pid, error)
             return
         link = Link(entry, *streams)
-        # What was saved while we were about to meet: it compares contents, so that hearing of a
-        # save twice means nothing to it.
-        for when, paths, origin in self._recent:
+        # What was saved while we were about to meet. Most of it was before its time: it compares
+        # contents, and says nothing of what it has already.
+        for when, paths in self._recent:
             if time.monotonic() - when < RECENT_SECONDS:
-                link.saved(paths, origin)
+                link.saved(paths, "echo")
         self._connected.add(link)
         try:
             await link.run(self)

@@ -66,6 +66,21 @@ def _attach():
     patience.start()
     debugpy.wait_for_client()
     patience.cancel()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_attach_fork)
+
+
+def _attach_fork():
+    # type: () -> None
+    """A forked process has debugpy's state without its threads: it would stop at a breakpoint and
+    never be told to go on. It is attached anew, through the adapter of the process that forked it,
+    as debugpy's own wrapper of ``os.fork`` does."""
+    try:
+        from _pydev_bundle.pydev_monkey import _on_forked_process  # debugpy has put it there
+
+        _on_forked_process(setup_tracing=True)
+    except Exception:
+        pass
 
 
 _without_this_folder()

@@ -262,4 +262,31 @@ describe('debug with onsave', () => {
     for (const parent of parents.values()) await vscode.debug.stopDebugging(parent);
     await until(api, (all) => all.length === 0 ? true : undefined);
   });
+
+  it('stops in workers that the app forks', async () => {
+    const api = await activated();
+    const port = await freePort();
+    const page = async () => (await fetch(`http://127.0.0.1:${port}/`)).text();
+    const prices = path.join(workspace(), 'shop', 'prices.py');
+    fs.writeFileSync(prices, 'CURRENCY = "€"\n\ndef price(thing):\n    return f"{len(thing)} {CURRENCY}"\n');
+    vscode.debug.addBreakpoints([breakpointAt(prices, 4)]);
+    await debug('forks', {
+      command: [PYTHON, '-m', 'gunicorn', '--workers', '2', '--bind', `127.0.0.1:${port}`, 'app:app'],
+    });
+    const before = await until(api, named('forks', 'ready'));
+    let text = page();
+    const first = await watch.stop();
+    assert.deepEqual(await look(first, 'thing'), { name: 'price', line: 4, result: '\'tea\'' });
+    assert.match((await look(first, '__import__("os").getpid()')).result, /\d+/);
+    await goOn(first);
+    assert.equal(await text, 'Tea costs 3 €');
+
+    await replace(prices, 'CURRENCY = "€"', 'CURRENCY = "$"');
+    await settled(api, 'forks', before.run + 1);
+    text = page();
+    const second = await watch.stop();
+    assert.equal((await look(second, 'CURRENCY')).result, '\'$\'');
+    await goOn(second);
+    assert.equal(await text, 'Tea costs 3 $');
+  });
 });
