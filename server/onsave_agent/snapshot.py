@@ -13,8 +13,8 @@ A process started with "snapshot" in its settings is such a snapshot, or, if it 
 
 import _socket
 import os
-import select
 import sys
+from select import POLLIN, poll, select  # taken here, as gevent replaces them
 
 from onsave_agent import lifeline, modules, paths, protocol, reports, served, warm
 from onsave_agent.paths import command_line
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from onsave_agent.ahead import Ahead, Scout
     from onsave_agent.client import Channel
 
-_select = select.select  # gevent's would let others run
 _store = {}  # type: dict[str, warm.Entry]
 
 
@@ -107,9 +106,9 @@ class _Connection:
         # type: () -> bool
         if b"\n" in self._received:
             return True
-        poll = select.poll()
-        poll.register(self._socket.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        poller = poll()
+        poller.register(self._socket.fileno(), POLLIN)
+        return bool(poller.poll(0))
 
     def close(self):
         # type: () -> None
@@ -343,4 +342,4 @@ def _unlike(found):
 
     agent.channel.send({"type": "unlike", "modules": found})  # type: ignore[union-attr]
     while not files.is_ready():
-        _select([], [], [], 10)  # It is about to be ended.
+        select([], [], [], 10)  # It is about to be ended.
