@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onsave.core import effects as do
 from onsave.core import events as ev
-from onsave.core.model import App, Failure, Phase, Run, Verdict, Wanted
+from onsave.core.model import Action, App, Failure, Phase, Run, Verdict, Wanted
 
 #: A restart waits this long for the next save; doubled for each run that was overtaken by one.
 QUIET = 0.02
