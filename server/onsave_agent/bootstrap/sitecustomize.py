@@ -6,6 +6,13 @@ What the app must find is what it would have found without us: its own PYTHONPAT
 
 import os
 import sys
+from marshal import loads
+
+#: What the agent begins with, each after those that it imports.
+_PARTS = (
+    "protocol", "paths", "lifeline", "reports", "receiver", "codes", "ran", "client", "hooks",
+    "modules", "files", "environment", "imports", "agent",
+)  # fmt: skip
 
 
 def _restore(folder):
@@ -21,6 +28,31 @@ def _restore(folder):
         variables[b"PYTHONPATH"] = theirs
     else:
         variables.pop(b"PYTHONPATH", None)
+
+
+def _load(here):
+    # type: (str) -> None
+    """Load the agent's modules in ``here`` from their bytecode, without a search for each.
+
+    The import system takes twice as long. It is left to find what lacks bytecode or has changed.
+    """
+    external = sys.modules["_frozen_importlib_external"]
+    head, tail = external.cache_from_source(os.path.join(here, "*.py")).split("*")
+    package = sys.modules["onsave_agent"]
+    for name in _PARTS:
+        path = os.path.join(here, name + ".py")
+        status = os.stat(path)
+        wanted = external.MAGIC_NUMBER + b"\0\0\0\0"
+        for number in (int(status.st_mtime), status.st_size):
+            wanted += (number & 0xFFFFFFFF).to_bytes(4, "little")
+        with external._io.FileIO(head + name + tail) as file:
+            bytecode = file.read()
+        if not bytecode.startswith(wanted):
+            return
+        module = sys.modules["onsave_agent." + name] = type(sys)("onsave_agent." + name)
+        module.__file__, module.__package__ = path, "onsave_agent"
+        exec(loads(memoryview(bytecode)[16:]), module.__dict__)
+        setattr(package, name, module)
 
 
 def _start():
@@ -42,6 +74,10 @@ def _start():
             package.__path__ = [here]
             package.__file__ = os.path.join(here, "__init__.py")
             sys.modules["onsave_agent"] = package
+            try:
+                _load(here)
+            except OSError:
+                pass  # No bytecode yet: it is written now.
         from onsave_agent import agent
 
         agent.start(text)
