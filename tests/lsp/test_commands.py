@@ -284,6 +284,28 @@ async def test_a_lens_starts_what_it_is_above(
     assert len(client.of(types.WORKSPACE_CODE_LENS_REFRESH)) > refreshed
 
 
+async def test_half_a_line_elsewhere_takes_no_lens_away(
+    open_client: OpenClient, fake: Fake, tmp_path: Path
+) -> None:
+    session = fake("shop")
+    app = tmp_path / "app.py"
+    app.write_text("from flask import Flask\n\napp = Flask(__name__)\n")
+    client = await open_client()
+    await client.knows("shop")
+    session.status("ready", command=["flask", "--app", "app", "run"], root=str(tmp_path))
+    await client.until(lambda: client.sessions[0]["state"] == "ready", "ready")
+    assert len(await client.lenses(app)) == 1
+    app.write_text("from flask import Flask\nimport (\n\napp = Flask(__name__)\n")
+    session.status("held", command=["flask", "--app", "app", "run"], root=str(tmp_path))
+    await client.until(lambda: client.sessions[0]["state"] == "held", "held")
+    (lens,) = await client.lenses(app)
+    assert lens.range.start.line == 3
+    assert lens.command is not None
+    assert lens.command.title == "⚡ held · restart"
+    app.write_text("nothing = 'to be run'\n")
+    assert await client.lenses(app) == []
+
+
 async def test_lenses_use_the_interpreter_of_the_project(
     open_client: OpenClient, tmp_path: Path
 ) -> None:

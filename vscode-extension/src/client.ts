@@ -108,9 +108,14 @@ export class Server implements vscode.Disposable {
   }
 
   private async settings(): Promise<Record<string, unknown>> {
-    const folders = (vscode.workspace.workspaceFolders ?? [undefined]).map(async (folder) =>
-      (await this.interpreter(folder?.uri.fsPath))?.path);
-    return { autoSave: config.autoSave(), python: common(await Promise.all(folders)) };
+    const folders = vscode.workspace.workspaceFolders ?? [undefined];
+    const paths = await Promise.all(folders.map(async (folder) =>
+      (await this.interpreter(folder?.uri.fsPath))?.path));
+    const interpreters = Object.fromEntries(folders.flatMap((folder, index) =>
+      folder === undefined || paths[index] === undefined
+        ? []
+        : [[folder.uri.toString(), paths[index]]]));
+    return { autoSave: config.autoSave(), python: common(paths), interpreters };
   }
 
   private async begin(): Promise<void> {

@@ -31,7 +31,7 @@ export class Commands {
       'onsave.openPage': (which?: unknown) => this.openPage(which),
       'onsave.why': (which?: unknown) => this.why(which),
       'onsave.showLog': () => { this.log.show(); },
-      'onsave.showProblem': showProblem,
+      'onsave.showProblem': () => showProblem(this.sessions),
       'onsave.menu': () => this.menu(),
       'onsave.restartServer': () => this.server.restart(),
     };

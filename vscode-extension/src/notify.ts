@@ -9,14 +9,21 @@ import { TITLE } from './terminal';
 
 /**
  * Shows the first place where something is to be mended. Where no line is known (the app was
- * killed, say), the terminal has its last words.
+ * killed, say), the terminal has its last words; where nothing is wrong any more (the button of a
+ * toast outlives its cause) that is said.
  */
-export async function showProblem(): Promise<void> {
+export async function showProblem(sessions: Sessions): Promise<void> {
   for (const [uri, diagnostics] of vscode.languages.getDiagnostics()) {
     const found = diagnostics.find((one) => one.source === 'onsave'
       && one.severity === vscode.DiagnosticSeverity.Error);
     if (found === undefined) continue;
     await vscode.window.showTextDocument(uri, { selection: found.range });
+    return;
+  }
+  if (!sessions.all.some(({ state }) => isWrong(state))) {
+    const now = sessions.all.map(({ name, state }) => `${name} is ${state}`).join(', ');
+    void vscode.window.showInformationMessage(
+      `Nothing is to be mended any more: ${now || 'no app runs with onsave'}.`);
     return;
   }
   const terminal = vscode.window.terminals.find((one) => one.name.includes(TITLE));
@@ -36,17 +43,17 @@ export function notifyFailures(sessions: Sessions): vscode.Disposable {
       if (!isWrong(state) || session.lastVerdict?.action === 'hold') continue;
       if (told.has(name) || !config.notifyFailures()) continue;
       told.add(name);
-      void tell(session);
+      void tell(sessions, session);
     }
   });
 }
 
-async function tell({ name, state, message }: Session): Promise<void> {
+async function tell(sessions: Sessions, { name, state, message }: Session): Promise<void> {
   const what = state === 'broken' ? 'is not running' : 'goes on as it was';
   const choice = await vscode.window.showErrorMessage(
     `${name} ${what}: ${message.replace(/^failed: /, '') || 'the new run failed'}`,
     'Show Problem', 'Show Log', 'Don\'t Show Again');
-  if (choice === 'Show Problem') await showProblem();
+  if (choice === 'Show Problem') await showProblem(sessions);
   if (choice === 'Show Log') await vscode.commands.executeCommand('onsave.showLog');
   if (choice === 'Don\'t Show Again') await config.stopNotifying();
 }

@@ -36,7 +36,13 @@ export function mostUrgent(sessions: readonly Session[]): Session | undefined {
 /** What came of the last action, as far as it was one that a save led to. */
 function outcome({ state, message }: Session): string {
   const up = state === 'ready' || state === 'running';
-  return up && /^(patched|restarted)\b/.test(message) ? ` · ${message}` : '';
+  const found = /^(patched|restarted)\b[^:]*/.exec(message);
+  return up && found !== null ? ` · ${found[0]}` : '';
+}
+
+/** Whether the restart that a save led to waits for a person to leave the debugger. */
+function waitsForDebugger({ state, message }: Session): boolean {
+  return state === 'restarting' && message.startsWith('waits: ');
 }
 
 /** `⚡ shop: ready · restarted in 0.41 s`, and `+1` where there are other sessions. */
@@ -44,7 +50,9 @@ export function statusText(sessions: readonly Session[]): string {
   const session = mostUrgent(sessions);
   if (session === undefined) return '$(zap) onsave';
   const others = sessions.length > 1 ? ` +${sessions.length - 1}` : '';
-  return `${ICONS[session.state]} ${session.name}: ${session.state}${outcome(session)}${others}`;
+  return waitsForDebugger(session)
+    ? `$(debug-pause) ${session.name}: restarts after the debugger${others}`
+    : `${ICONS[session.state]} ${session.name}: ${session.state}${outcome(session)}${others}`;
 }
 
 /** The page at an address that an app listens on, where that can be a page. */
@@ -85,7 +93,8 @@ function sessionMarkdown(session: Session, verdicts: readonly Verdict[]): string
     facts.join(' · '),
   ];
   // What failed is of interest until it is mended, what was done until the next thing is.
-  if (isWrong(session.state) || /^(started|restarted|patched)\b/.test(session.message)) {
+  if (isWrong(session.state) || waitsForDebugger(session)
+    || /^(started|restarted|patched)\b/.test(session.message)) {
     lines.push(escapeMarkdown(session.message));
   }
   if (verdicts.length > 0) {

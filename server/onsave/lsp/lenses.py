@@ -6,6 +6,8 @@ editors whose extensions can't define any.
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import functools
 import os
 from collections.abc import Iterable
@@ -29,16 +31,40 @@ def lenses(path: str, root: str, python: str, links: Iterable[Link]) -> list[typ
     return [_lens(entry, line, links) for entry, line in placed]
 
 
+#: What was found last in files that have entry points, while they could be parsed.
+_found: dict[str, list[tuple[EntryPoint, str]]] = {}
+
+
 @functools.lru_cache(maxsize=100)
 def _find(path: str, root: str, python: str, *_stat: int) -> list[tuple[EntryPoint, str]]:
     """The entry points and their lines. Editors ask anew with each change of a buffer, and parsing
     takes a while; the file is another one only when it was saved."""
     lines = read_lines(path)
-    return [
+    source = "\n".join(lines)
+    found = [
         (entry, lines[entry.line])
-        for entry in find(path, "\n".join(lines), root, python)
+        for entry in find(path, source, root, python)
         if entry.line < len(lines)
     ]
+    if found:
+        _found[path] = found
+    elif path in _found and not _parses(source):
+        # Half a line elsewhere in the file takes no lens away: least of all that of an app that
+        # goes on, and is held.
+        return [
+            (dataclasses.replace(entry, line=lines.index(line)), line)
+            for entry, line in _found[path]
+            if line in lines
+        ]
+    return found
+
+
+def _parses(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _lens(entry: EntryPoint, line: str, links: Iterable[Link]) -> types.CodeLens:

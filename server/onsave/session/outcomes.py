@@ -57,6 +57,8 @@ class Outcomes:
             reason = effect.failure.summary if effect.failure else effect.reason
             took = f" in {seconds:.2f} s" if effect.what == "patched" else ""
             self.last_message = f"{effect.what}{took}: {reason}" if reason else effect.what
+            if effect.what == "waits":  # its reason says that already
+                self.last_message = reason
             session.terminal.outcome(effect, seconds, session.app.serving is not None)
             if effect.what == "patched":
                 session.snapshots.edited(verdict.path for verdict in effect.verdicts)

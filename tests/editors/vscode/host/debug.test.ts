@@ -181,7 +181,7 @@ describe('debug with onsave', () => {
     const waits = await until(api, (all) =>
       all.find((one) => one.name === 'shop' && /waits/.test(one.message)));
     assert.equal(waits.pid, before.pid);
-    assert.match(waits.message, /debugpy at .*prices\.py:7/);
+    assert.match(waits.message, /^waits: debugpy at .*prices\.py:7/);
     assert.equal((await look(first, 'CURRENCY')).result, '\'€\'');
     await goOn(first);
     assert.equal(await text, 'Tea costs 3 €', 'the request was answered by the run that it came to');

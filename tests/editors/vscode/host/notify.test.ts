@@ -61,6 +61,23 @@ describe('failures', () => {
     assert.deepEqual(shown, []);
   });
 
+  it('that are mended by now are not looked for', async () => {
+    const information = vscode.window.showInformationMessage;
+    const said: string[] = [];
+    (window as { showInformationMessage?: unknown }).showInformationMessage = (text: string) => {
+      said.push(text);
+      return Promise.resolve(undefined);
+    };
+    try {
+      const all = await sessions();
+      all.setStatus([session('ready', 'restart', 'restarted in 0.1 s')]);
+      await vscode.commands.executeCommand('onsave.showProblem');
+    } finally {
+      (window as { showInformationMessage?: unknown }).showInformationMessage = information;
+    }
+    assert.deepEqual(said, ['Nothing is to be mended any more: shop is ready.']);
+  });
+
   it('are not told any more after "don\'t show again"', async () => {
     const all = await sessions();
     answer = 'Don\'t Show Again';

@@ -39,9 +39,15 @@ test('what a save led to is told while the app is up, a first start is not', () 
   const after = (message: string, state: State = 'ready') =>
     statusText([session({ state, message })]);
   assert.equal(after('restarted in 0.41 s'), '$(zap) shop: ready · restarted in 0.41 s');
-  assert.equal(after('patched in 0.02 s', 'running'), '$(zap) shop: running · patched in 0.02 s');
+  assert.equal(after('patched in 0.02 s: body of price changed', 'running'), '$(zap) shop: running · patched in 0.02 s');
   assert.equal(after('started in 0.12 s'), '$(zap) shop: ready');
   assert.equal(after('restarted in 0.41 s', 'restarting'), '$(sync~spin) shop: restarting');
+});
+
+test('a restart that a debugger keeps waiting does not spin', () => {
+  const waiting = session({ state: 'restarting', message: 'waits: debugpy at /w/a.py:7 (…)' });
+  assert.equal(statusText([waiting]), '$(debug-pause) shop: restarts after the debugger');
+  assert.match(tooltipMarkdown([waiting], []), /waits: debugpy at \/w\/a\.py:7/);
 });
 
 test('of several sessions the one that needs a person is shown', () => {
