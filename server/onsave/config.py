@@ -34,7 +34,7 @@ class AppConfig:
     data_files: bool | tuple[str, ...] = True  # whether opened data files count, or which
     patch: bool = True
     hot: tuple[str, ...] = ()
-    snapshots: bool | Literal["libraries"] = False
+    snapshots: bool | Literal["libraries"] = True
     overlap: bool = True
     on_exit: str = "wait"
     stop_signal: str = "SIGTERM"

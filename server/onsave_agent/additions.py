@@ -1,14 +1,13 @@
-"""What a patch binds anew: functions, methods, imports, and other signatures for plain functions.
+"""What a patch makes anew: functions, methods, and other signatures for plain functions.
 
-Sound only where nobody can have looked for it before: see ``kept.why_not_added`` and
+Sound only where nobody can have looked for it before: see ``lookups.why_not_added`` and
 ``kept.only_in_namespace``. A ``header`` is a ``def`` line with an empty body; what running it
 evaluates are literals and, in annotations, plain names, as ``core.diff`` has seen to.
 """
 
-import sys
 from types import CellType, FunctionType, ModuleType
 
-from onsave_agent import codes, origins, paths
+from onsave_agent import codes, origins
 from onsave_agent.codes import Refused
 
 TYPE_CHECKING = False
@@ -19,34 +18,6 @@ if TYPE_CHECKING:
 
 #: What a ``def`` statement gives a function besides its code.
 _EVALUATED = ("__defaults__", "__kwdefaults__", "__annotations__")
-
-
-def imported(module, entry):
-    # type: (ModuleType, list[str]) -> Setting
-    """The attribute to set for a new import, if all of it is loaded and nothing can be otherwise.
-
-    Raises Refused. The project's own modules are none of these: importing one later than a fresh
-    process would may be another thing, where modules import each other.
-    """
-    bound, source, name, value = entry[:4]
-    if type(module) is not ModuleType:
-        raise Refused("%s is no plain module" % module.__name__)
-    if bound in vars(module):
-        raise Refused("import of %s was added, a name that is used already" % bound)
-    found = sys.modules.get(source)
-    wanted = sys.modules.get(value) if not name else found
-    if found is None or wanted is None:
-        raise Refused("import of %s was added, which is not loaded yet" % source)
-    file = vars(found).get("__file__")
-    if source.startswith(".") or (
-        isinstance(file, str) and not paths.is_library(paths.real(file))
-    ):
-        raise Refused("import of the project's own %s was added" % source)
-    if not name:
-        return module, bound, wanted
-    if name not in vars(found):
-        raise Refused("import of %s from %s was added, which it has not" % (name, source))
-    return module, bound, vars(found)[name]
 
 
 def added(module, module_code, entry):

@@ -125,6 +125,7 @@ class Scout:
         self._capture_output()
         for name in ("stat", "lstat", "access"):
             setattr(os, name, self._looking(getattr(os, name)))
+        unaudited(self._asked)
         sys.addaudithook(self._audit)
 
     def before(self, path):
@@ -172,6 +173,11 @@ class Scout:
         lifeline.cut()
 
     # --- observing ------------------------------------------------------------------------------
+
+    def _asked(self, deed):
+        # type: (str) -> None
+        if not self._done:
+            self.finish("it " + deed, sys._getframe(2))
 
     def _audit(self, event, arguments):
         # type: (str, tuple[object, ...]) -> None
@@ -277,6 +283,36 @@ class Scout:
             except Exception:
                 pass
         return os.fstat(self._output).st_size > 0
+
+
+def unaudited(tell):
+    # type: (Callable[[str], None]) -> None
+    """Have ``tell`` called with a deed, before it is done, of which there is no audit event."""
+
+    def watched(real, deed):
+        # type: (Any, str) -> Any
+        def call(*arguments, **options):
+            # type: (*Any, **Any) -> Any
+            tell(deed)
+            return real(*arguments, **options)
+
+        return call
+
+    # Threads: since Python 3.12 there is one.
+    for module, name, deed in (
+        ("_thread", "start_new_thread", "starts a thread"),
+        ("_thread", "start_new", "starts a thread"),
+        ("threading", "_start_new_thread", "starts a thread"),
+        ("_posixsubprocess", "fork_exec", "starts a process"),
+        ("os", "mkfifo", "changes files"),
+        ("os", "mknod", "changes files"),
+    ):
+        there = sys.modules.get(module)
+        if module == "_posixsubprocess":
+            there = __import__(module)
+        real = getattr(there, name, None)
+        if real is not None:
+            setattr(there, name, watched(real, deed))
 
 
 def connections():

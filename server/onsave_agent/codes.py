@@ -88,7 +88,7 @@ class Pair:
         self.old = old
         self.new = new
         self.qualname = qualname
-        self.state = state  # "same" | "changed" | "redefined" | "gone"
+        self.state = state  # "same" | "changed" | "redefined" | "gone" | "removed"
         self.hot = hot
         self.header = header
         #: Does it do something else when it is called?
@@ -105,13 +105,14 @@ def pairs(old_code, new_code, order):
     moved = {}  # type: dict[tuple[str, int], list[list[Any]]]
     for entry in order["moved"]:
         moved.setdefault((entry[1], entry[2]), []).append(entry)
-    gone = {(entry[1], entry[2]): entry[0] for entry in order["gone"]}
+    gone = {(entry[1], entry[2]): (entry[0], "gone") for entry in order["gone"]}
+    gone.update({(name, line): (name, "removed") for name, line in order["removed"]})
     made = []
     for where, codes in olds.items():
         if where in gone and where in moved:
             raise Refused("%s (line %d): several of the same name on one line" % where)
         if where in gone:
-            made += [Pair(code, None, gone[where], "gone") for code in codes]
+            made += [Pair(code, None, *gone[where]) for code in codes]
         elif where in moved:
             made += _moved(codes, moved[where], news)
         else:

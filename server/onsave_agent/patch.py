@@ -12,7 +12,18 @@ Functions that do what they did are given new code too, so that their lines are 
 import marshal
 import sys
 
-from onsave_agent import additions, codes, kept, origins, ran, reports, swap
+from onsave_agent import (
+    additions,
+    bindings,
+    codes,
+    kept,
+    lookups,
+    origins,
+    ran,
+    reports,
+    results,
+    swap,
+)
 from onsave_agent.codes import Refused
 
 TYPE_CHECKING = False
@@ -105,7 +116,9 @@ class Patch:
             raise Refused("this Python runs without a global lock: nothing is swapped in one step")
         live = [place for file in self.files for place in file.prove()]
         changed = {pair.old.co_name for file in self.files for pair in file.changed}
-        self._outdated = kept.results_of(changed) if changed else []
+        if changed:
+            functions = [function for file in self.files for function in file.holders_of_changed()]
+            self._outdated = results.outdated(changed, functions)
         return live
 
     def commit(self):
@@ -125,6 +138,8 @@ class Patch:
             raise Refused("%s: %s" % (type(error).__name__, error)) from None
         # Whoever holds code objects from here on is somebody else.
         del settings, before
+        for file in self.files:
+            file.unbind()  # nobody looks for these names any more, or any less
         for cache in self._outdated:
             cache.cache_clear()  # type: ignore[attr-defined]
         for file in self.files:
@@ -191,9 +206,18 @@ class _File:
             self._check(function, pair)
         for qualname, name, _line, _header in self.order["added"]:
             owner = origins.owner_of(self.modules, qualname)
-            why = kept.why_not_added(self.modules, owner, qualname, name)
+            why = lookups.why_not_added(self.modules, owner, qualname, name)
             if why is not None:
                 raise Refused("%s was added, and %s" % (qualname, why))
+        for name, _line in self.order["removed"]:
+            why = lookups.why_somebody_else_counts_on(self.modules, name)
+            if why is not None:
+                raise Refused("%s was removed, and %s" % (name, why))
+        for module in self.modules:
+            new = [bindings.added(module, entry) for entry in self.order["imports"]]
+            bindings.check_unrun(module, self.order["unrun"], new)
+            for entry in self.order["unbound"]:
+                bindings.check_unbound(module, entry)
         return self._live(self._holders)
 
     def _check_start_up(self):
@@ -215,6 +239,10 @@ class _File:
             for pair in self.changed
             if not pair.hot and codes.key(pair.old) in ever
         ]
+
+    def holders_of_changed(self):
+        # type: () -> list[FunctionType]
+        return [function for function, pair in self._functions if pair.is_changed]
 
     def _place(self, pair):
         # type: (codes.Pair) -> list[object]
@@ -239,6 +267,11 @@ class _File:
 
     def _hindrance(self, function, pair):
         # type: (FunctionType, codes.Pair) -> str | None
+        if pair.state == "removed":
+            alone = function.__globals__.get(pair.qualname) is function
+            if alone and kept.only_in_namespace(function, self._ours()):
+                return None
+            return "was removed, and somebody holds it"
         if pair.new is None:
             return "is alive, and no longer what its source would make of it"
         why = codes.differs(pair.old, pair.new, pair.state == "redefined")
@@ -276,11 +309,13 @@ class _File:
         """What is to be set: thing, attribute and value each. New names come first."""
         found = []  # type: list[tuple[object, str, object]]
         for module in self.modules:
-            found += [additions.imported(module, entry) for entry in self.order["imports"]]
+            found += [bindings.added(module, entry) for entry in self.order["imports"]]
             found += [
                 additions.added(module, self.module_code, entry) for entry in self.order["added"]
             ]
         for function, pair in self._functions:
+            if pair.new is None:
+                continue
             code = function.__code__
             self._replaced[id(code)] = (code, pair)
             found.append((function, "__code__", pair.new))
@@ -288,6 +323,14 @@ class _File:
                 module = next(m for m in self.modules if vars(m) is function.__globals__)
                 found += additions.redefined(module, function, pair)
         return found
+
+    def unbind(self):
+        # type: () -> None
+        names = [name for name, _line in self.order["removed"]]
+        names += [entry[0] for entry in self.order["unbound"]]
+        for module in self.modules:
+            for name in names:
+                vars(module).pop(name, None)
 
     def finish(self):
         # type: () -> None

@@ -242,7 +242,8 @@ CLIENT_MESSAGES = {
     #   "restart" {force: bool} → as in "status"; with "wait": true, once nothing is in flight
     #   "stop"                  → as in "status"; "goodbye" follows when all has ended
     #   "why" {path}            → {"path", "loaded": bool, "kind", "module", "importer", "since":
-    #                              run, "saved": bool (the newest bytes run),
+    #                              run, "processes": [pid, …] that have loaded it, "saved": bool
+    #                              (the newest bytes run),
     #                              "would": {"action", "reason"}, "functions": [[name, what, …]]};
     #                              null for what is not known
     #   "files"                 → {"files": [[path, kind, module, importer], …]} in the workspace

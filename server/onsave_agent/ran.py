@@ -31,12 +31,12 @@ _before = {}  # type: dict[str, set[tuple[str, int]]]
 #: filename → functions that have run since; before 3.12 only those whose code was replaced
 _since = {}  # type: dict[str, set[tuple[str, int]]]
 
-#: filename → what stood when its module began to be executed: who imported it, which module had been
-#: loaded last, how many were loaded or about to be, which of the project's were being executed
+#: filename → what stood when its module began to be executed: who imported it, which module had
+#: been loaded last, how many were there, which of the project's were being executed
 began = {}  # type: dict[str, tuple[str | None, str | None, int, list[str]]]
 
 #: Where the import system's frames are, and ours.
-_IMPORTING = ("<frozen importlib", os.path.dirname(os.path.abspath(__file__)) + os.sep)
+_IMPORTING = ("<frozen importlib", os.path.dirname(__file__) + os.sep)
 _IMPORTLIB = os.sep + os.path.join("importlib", "__init__.py")
 #: So deeply imports nest.
 _DEEPEST = 200

@@ -283,7 +283,7 @@ def _warm(connection, message, later, refused=None):
     connection.send(
         {
             "type": "warmed",
-            "modules": len(_store) or len(sys.modules),
+            "modules": len(_store) + len(sys.modules),
             # Folders as well: what is installed now may be found before what was found then.
             "files": later.paths() + loaded + [os.path.realpath(sys.executable)]
             + [folder for folder in folders if paths.is_library(folder + "/")],

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 _MOST = 5000
 _DEEPEST = 5
 
-_ATOMS = frozenset(
+#: They lead on to no functions, or are nothing to follow.
+ATOMS = frozenset(
     [int, str, float, bool, bytes, bytearray, complex, type(None), type(...), CodeType, FrameType,
      ModuleType, range, slice, type(NotImplemented), GeneratorType, CoroutineType]
 )  # fmt: skip
@@ -136,12 +137,12 @@ class Holders:
         while waiting and visited < _MOST:
             thing, depth = waiting.popleft()
             kind = type(thing)
-            if kind in _ATOMS or id(thing) in seen or depth > _DEEPEST:
+            if kind in ATOMS or id(thing) in seen or depth > _DEEPEST:
                 continue
             seen.add(id(thing))
             visited += 1
             for inner in self._inside(thing, kind, names):
-                if type(inner) not in _ATOMS:
+                if type(inner) not in ATOMS:
                     waiting.append((inner, depth + 1))
 
     def _inside(self, thing, kind, names):

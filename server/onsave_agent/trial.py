@@ -13,6 +13,7 @@ import sys
 import time
 
 from onsave_agent import paths, warm
+from onsave_agent.ahead import unaudited
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Trial:
         os.nice(10)  # It is in no hurry, and the app may be.
         self._capture_output()
         self._watch_functions()
+        unaudited(self._asked)
         self._state = self._take_state()
         there = set(sys.modules)
         sys.addaudithook(self._audit)
@@ -164,6 +166,11 @@ class Trial:
         return reasons
 
     # --- observing ------------------------------------------------------------------------------
+
+    def _asked(self, deed):
+        # type: (str) -> None
+        if self._active:
+            self.blame(deed)
 
     def _audit(self, event, arguments):
         # type: (str, tuple[object, ...]) -> None

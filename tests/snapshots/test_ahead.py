@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +104,9 @@ DEEDS = {
     "import os; os.system('touch touched')": "starts a process",
     "import os; os.fork() or os._exit(0)": "starts a process",
     "import threading; threading.Thread(target=print).start()": "starts a thread",
+    "import _thread; _thread.start_new_thread(print, ())": "starts a thread",
+    "import multiprocessing as m; m.get_context('spawn').Process(target=print).start()":
+        "starts a process",
     "import socket; socket.create_connection(('127.0.0.1', 9))": "opens a connection",
     "import socket; s = socket.socket(); s.bind(('127.0.0.1', 54321))": "binds a socket",
     "import socket; s = socket.socket(); s.listen()": "is up",
@@ -119,8 +123,8 @@ DEEDS = {
 
 
 @pytest.mark.parametrize("deed", DEEDS)
-def test_a_scout_ends_before_the_first_deed(stand: Begin, one_python: str, deed: str) -> None:
-    app = stand(one_python, "app.py")
+def test_a_scout_ends_before_the_first_deed(stand: Begin, python: str, deed: str) -> None:
+    app = stand(python, "app.py")
     app.write(
         app="import first, second, third\n",
         first="import json",
@@ -240,3 +244,48 @@ def test_a_start_that_goes_another_way(stand: Begin, one_python: str, meanwhile:
     assert peer.receive() is None
     out, err = process.communicate(timeout=60)
     assert (out, err, process.returncode) == ("", "", 1)
+
+
+# --- libraries that don't survive a fork ----------------------------------------------------------
+
+HOSTILE = {
+    "numpy": "import numpy\nM = numpy.random.default_rng(1).random((300, 300))\n"
+    "WORD = round(float((M @ M).sum()))  # BLAS's threads are in use\n",
+    "gevent": "import gevent.monkey; gevent.monkey.patch_all()\nimport gevent\n"
+    "g = gevent.spawn(lambda: 5); g.join(); WORD = g.value\n",
+    "uvloop": "import asyncio, uvloop\nloop = uvloop.new_event_loop()\n"
+    "WORD = loop.run_until_complete(asyncio.sleep(0, 6))\n",
+    "sqlalchemy": "import sqlalchemy\nengine = sqlalchemy.create_engine('sqlite://')\n"
+    "WORD = engine.connect().execute(sqlalchemy.text('select 7')).scalar()\n",
+    "random": "import random; random.seed(5); WORD = random.random()\n",
+    "loop": "import asyncio\nasync def main():\n    import other\n    await asyncio.sleep(0)\n"
+    "    return other.VALUE\nWORD = asyncio.run(main())\n",
+    "threads": "from concurrent.futures import ThreadPoolExecutor\n"
+    "POOL = ThreadPoolExecutor(2)\nWORD = POOL.submit(lambda: 8).result()\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_libraries(stand: Begin, name: str) -> None:
+    """The right answer, from wherever the start could run ahead to."""
+    library = name if name in ("numpy", "gevent", "uvloop", "sqlalchemy") else "json"
+    pytest.importorskip(library)
+    app = stand(sys.executable, "app.py")
+    app.env["PYTHONHASHSEED"] = "0"  # else sqlalchemy imports in the order of a set
+    app.write(
+        app="import first, second, other\nprint(first.WORD, second.WORD, other.VALUE)\n"
+        f"{DESCRIBE}\ndescribe()\n",
+        first=HOSTILE[name],
+        second="import first\nWORD = first.WORD\n",
+        other="VALUE = 3\n",
+    )
+    scouted = app.scout("second.py")
+    resumed, cold = app.resumed_ahead("second.py"), app.cold()
+    assert resumed.out.splitlines()[0] == cold.out.splitlines()[0]
+    told, retold = cold.said, resumed.said
+    assert retold == told
+    assert (resumed.code, resumed.err) == (cold.code, cold.err)
+    if name in ("sqlalchemy", "threads"):
+        assert scouted["reason"] is not None  # a database is opened, a thread started: not so far
+    elif name != "loop":  # there the file that it was to stop before comes after
+        assert scouted["before"] == str(app.project / "second.py"), scouted
