@@ -204,6 +204,7 @@ class _File:
         ]
         for function, pair in self._functions:
             self._check(function, pair)
+        self._check_made()
         for qualname, name, _line, _header in self.order["added"]:
             owner = origins.owner_of(self.modules, qualname)
             why = lookups.why_not_added(self.modules, owner, qualname, name)
@@ -287,6 +288,18 @@ class _File:
         if owner is not None and kept.cached_in_instances(owner, name):
             return "changed, and instances keep what it gave"
         return None
+
+    def _check_made(self):
+        # type: () -> None
+        """What a changed function has made of itself holds what its old body computed."""
+        for maker in self.changed:
+            prefix = maker.qualname + ".<locals>."
+            for function, pair in self._functions:
+                holds = function.__closure__ or function.__defaults__ or function.__kwdefaults__
+                in_class = "." in pair.qualname[len(prefix) :]
+                if pair.qualname.startswith(prefix) and not maker.hot and (holds or in_class):
+                    reason = "%s changed, and functions that it has made live on"
+                    raise Refused(reason % maker.qualname, [self._place(maker)])
 
     def _ours(self):
         # type: () -> list[object]

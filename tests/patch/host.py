@@ -8,7 +8,7 @@ See tests/patch/patchable.py for the other side. It ends with its standard input
 
 Commands:
     {"do": "begin", "folder": …}             the app's folder; the agent's hooks are installed
-    {"do": "start", "import": "app"}         import it, then say ready
+    {"do": "start", "import": "app"}         import it, then say ready; "asked": what is asked later
     {"do": "run", "code": …}                 exec in the app's namespace
     {"do": "ask", "questions": [expr, …]}    → repr of each, or the exception's
     {"do": "patch", "message": …}            → patch.handle's reply
@@ -62,7 +62,8 @@ def handle(command, state):
         imports.install()
         return "begun"
     if do == "start":
-        state["app"] = vars(__import__(command["import"]))
+        __import__(command["import"])
+        state["app"] = vars(sys.modules[command.get("asked") or command["import"]])
         ran.ready()
         return "ready"
     if do == "run":

@@ -102,8 +102,10 @@ class App:
         self._stream.close()
         self._connection.close()
 
-    def start(self) -> None:
-        self.tell({"do": "start", "import": "app"})
+    def start(self, module: str = "app", asked: str | None = None) -> None:
+        """Import a module and be ready. asked: in whose namespace questions are asked, if another
+        one's."""
+        self.tell({"do": "start", "import": module, "asked": asked})
 
     def write(self, files: Mapping[str, str | bytes]) -> None:
         for file, text in files.items():

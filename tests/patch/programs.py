@@ -7,6 +7,7 @@ may be nonsense (a function that is called before it is defined): then a fresh p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -65,6 +66,8 @@ KINDS = {
     "registered": "@route('/{path}')\ndef f{n}(x=0):\n    return {e}",
     "hidden": "@route('/{path}')\ndef _(x=0):\n    return {e}",
     "branch": "if {flag}:\n    def f{n}(x=0): return {e}\nelse:\n    def f{n}(x=0): return {e2}",
+    "looks": "K{n} = 'f{k}' in globals()",
+    "asks": "K{n} = hasattr(__import__('helper'), 'f{k}')",
     "main": "def main{n}():\n    STARTED.append(attempt(lambda x: {e}, 1))\nmain{n}()",
 }  # fmt: skip
 
@@ -99,7 +102,13 @@ def wrapped(f):
 """
 
 IMPORTS = ["import functools", "import dataclasses", "import math", "from os import path, sep"]
-NEW_IMPORTS = ["import json", "from os.path import join", "import os.path as osp", "import helper2"]
+NEW_IMPORTS = [
+    "import json", "from os.path import join", "import os.path as osp", "import helper2",
+    "from os import path", "from os import sep, linesep", "from json import dumps",
+    "from helper import attempt as attempted", "import helper as again", "from helper2 import X",
+    "from helper import *", "if TYPE_CHECKING: import nothing",
+    "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import nothing",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,15 @@ class Block:
     holes: dict[str, str]
     comment: str = ""
     loose: bool = False  # laid out over more lines
+
+    def of_another(self, old: int, new: int) -> Block:
+        """The same with another block's number in place of an earlier one's."""
+        holes = {
+            name: str(new) if name == "k" and text == str(old) else
+            re.sub(rf"(?<![\w.])([fCK]){old}\b", rf"\g<1>{new}", text)
+            for name, text in self.holes.items()
+        }  # fmt: skip
+        return replace(self, holes=holes)
 
     def render(self) -> str:
         holes = dict(self.holes)
@@ -151,9 +169,11 @@ def expression(draw: Draw, number: int, prefix: str) -> str:
     v = literal(draw)
     # Nothing calls itself: two calls of itself in one body would take forever.
     calls = [f"f{k}(x)", f"C{k}(x).m()"] if number else []
-    choices = [v, f"x + {v}", f"(x, {v})", *calls, f"K{k}", f"[x, {v}]",
-               f"(lambda y: (y, {v}))(x)", f"[i + x for i in (1, {v})]", f'f"{{x}}{{{v}}}"',
-               f"{{**{{}}, 'x': {v}}}", f"sorted([x, 2], key=lambda q: (q, {v}) and q)",
+    names = ["len(sep)", "math.floor(2.5)", "len(dumps(1))", "linesep", "path.sep"]
+    choices = [v, f"x + {v}", f"(x, {v})", *calls, *calls, draw(st.sampled_from(names)),
+               f"K{k}", f"[x, {v}]", f"(lambda y: (y, {v}))(x)", f"[i + x for i in (1, {v})]",
+               f'f"{{x}}{{{v}}}"', f"{{**{{}}, 'x': {v}}}",
+               f"sorted([x, 2], key=lambda q: (q, {v}) and q)",
                "ROUTES and len(ROUTES)"]  # fmt: skip
     if prefix:
         choices += [f"helper.f{k}(x)", f"helper.K{k}"]
@@ -216,8 +236,14 @@ def file(draw: Draw, prefix: str, most: int) -> File:
     blocks: list[Block] = []
     for number in range(draw(st.integers(2, most))):
         blocks.append(block(draw, number, prefix, blocks))
+    imports = list(IMPORTS)
+    for _ in range(draw(st.integers(0, 2))):
+        imports.append(draw(st.sampled_from(NEW_IMPORTS[:-3])))
+    if prefix and draw(st.integers(0, 5)) == 0:
+        imports.insert(0, "from helper import *")
     return File(
         tuple(blocks),
+        imports=tuple(imports),
         future=draw(st.sampled_from(["", "", "from __future__ import annotations\n"])),
     )
 
@@ -230,8 +256,8 @@ def programs(draw: Draw) -> Program:
 #: Edits, the more usual ones more often.
 EDITS = (
     ["body"] * 8 + ["any hole"] * 3 + ["comment"] * 2
-    + ["layout", "imports sorted", "import added", "block added", "block removed", "blocks swapped",
-       "wrapper", "head"]
+    + ["layout", "imports sorted", "import added", "import removed", "import removed",
+       "block added", "block removed", "blocks swapped", "renamed", "wrapper", "head"]
 )  # fmt: skip
 
 
@@ -250,6 +276,9 @@ def _edit(draw: Draw, what: str, old: File, prefix: str) -> File:
     if what == "import added":
         added = draw(st.sampled_from(NEW_IMPORTS))
         return replace(old, imports=(*old.imports, added))
+    if what == "import removed" and old.imports:
+        at = draw(st.integers(0, len(old.imports) - 1))
+        return replace(old, imports=old.imports[:at] + old.imports[at + 1 :])
     if what == "head":
         return replace(old, head=draw(st.sampled_from(["", "# one\n", "# one\n\n# two\n"])))
     if what == "wrapper":
@@ -268,6 +297,11 @@ def _edit(draw: Draw, what: str, old: File, prefix: str) -> File:
     elif what == "blocks swapped":
         other = draw(st.integers(0, len(blocks) - 1))
         blocks[at], blocks[other] = blocks[other], blocks[at]
+    elif what == "renamed":
+        new = max(b.number for b in blocks) + 1
+        blocks[at] = replace(chosen, number=new)
+        if draw(st.booleans()):  # and those who use it
+            blocks = [b.of_another(chosen.number, new) for b in blocks]
     elif what == "comment":
         blocks[at] = replace(chosen, comment=draw(st.sampled_from(["", "# c\n", "\n\n# d\n"])))
     elif what == "layout":

@@ -45,7 +45,7 @@ def summary(tally: Counter[tuple[str, str]]) -> str:
 
 def fresh(zygote: Zygote, program: Program, keep: bool) -> tuple[App, tempfile.TemporaryDirectory]:
     folder = tempfile.TemporaryDirectory(prefix="onsave-differential-")
-    sources = {**program.sources(), "helper2.py": "X = 1\n"}
+    sources = {**program.sources(), "helper2.py": "X = 1\n", "start.py": "import app\n"}
     app = App(zygote, Path(folder.name), sources, start=False)
     return app, folder
 
@@ -53,7 +53,7 @@ def fresh(zygote: Zygote, program: Program, keep: bool) -> tuple[App, tempfile.T
 def begin(app: App, keep: bool) -> bool:
     """Start, and do what requests would do. False where the program fails at start-up."""
     try:
-        app.start()
+        app.start("start", asked="app")
     except AssertionError as error:
         assert "Traceback" in str(error), error
         return False

@@ -10,6 +10,15 @@ from typing import Any
 from onsave_agent import protocol
 
 
+class Restart(Exception):
+    """The first difference that needs a restart, and its line in the new source."""
+
+    def __init__(self, reason: str, line: int | None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
+
+
 @dataclass(frozen=True)
 class Moved:
     """A function that is in both sources. Lines are those of ``co_firstlineno``, so that name and
@@ -43,16 +52,18 @@ class Added:
 
 @dataclass(frozen=True)
 class Import:
-    """A new import. ``name``: what is taken from ``module``; "" for the module itself.
+    """An import. ``name``: what is taken from ``module``; "" for the module itself.
 
     ``bound`` is the name that it is bound to, ``value`` the module to bind where ``name`` is "".
+    ``kept``: another import of the same module is in both sources, at or before that place.
     """
 
     bound: str
     module: str
     name: str
     value: str
-    new_line: int
+    line: int
+    kept: bool = False
 
     @property
     def what(self) -> tuple[str, str, str, str]:
@@ -67,8 +78,9 @@ class Change:
     "same":      the same code at the same positions
     "positions": the same code, at other positions or in another layout. Import lists may be sorted
                  anew, as long as no name in them is bound twice.
-    "bodies":    ``functions`` is what a patch would swap or add; ``added`` and ``imports`` what it
-                 would bind anew
+    "bodies":    ``functions`` is what a patch would swap, add or remove; ``added`` and ``imports``
+                 what it would bind anew; ``removed`` (functions' names and old lines) and
+                 ``unbound`` what is gone (``bound`` is "" where another import binds the same)
     "restart":   anything else. ``reason`` is a short phrase, ``line`` the first place in the new
                  source (1-based, None where there is none).
     """
@@ -84,7 +96,36 @@ class Change:
     #: (first line, last line, by how many lines it moved) of text that is the same.
     blocks: tuple[tuple[int, int, int], ...] = ()
     added: tuple[Added, ...] = ()
+    removed: tuple[tuple[str, int], ...] = ()
     imports: tuple[Import, ...] = ()
+    unbound: tuple[Import, ...] = ()
+    #: What has to be False (TYPE_CHECKING), as code under it is another one.
+    unrun: tuple[str, ...] = ()
+
+    def in_words(self) -> str:
+        """What a patch would do: "body of home changed, import added"."""
+        added, removed = [a.qualname for a in self.added], [name for name, _line in self.removed]
+        changed = [name for name in self.functions if name not in {*added, *removed}]
+        said = []
+        if changed:
+            said.append(f"{'body' if len(changed) == 1 else 'bodies'} of {_some(changed)} changed")
+        if added:
+            said.append(f"{_some(added)} added")
+        if removed:
+            said.append(f"{_some(removed)} removed")
+        if self.imports or self.unbound:
+            said.append("imports changed")
+        return ", ".join(said) or "code that is only for type checkers changed"
+
+
+def _some(names: Sequence[str]) -> str:
+    """
+    >>> _some(["a", "b"]), _some(["a", "b", "c", "d"])
+    ('a and b', 'a, b and 2 more')
+    """
+    if len(names) > 3:
+        names = [*names[:2], f"{len(names) - 2} more"]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def order(
@@ -117,7 +158,10 @@ def order(
         "gone": [list(g) for g in change.gone],
         "blocks": [list(b) for b in change.blocks],
         "added": [[a.qualname, a.name, a.new_line, a.header] for a in change.added],
-        "imports": [[i.bound, i.module, i.name, i.value, i.new_line] for i in change.imports],
+        "removed": [list(r) for r in change.removed],
+        "imports": [[i.bound, i.module, i.name, i.value, i.kept] for i in change.imports],
+        "unbound": [[i.bound, i.module, i.name, i.value, i.kept] for i in change.unbound],
+        "unrun": list(change.unrun),
     }  # fmt: skip
 
 

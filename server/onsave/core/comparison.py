@@ -14,17 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from onsave.core import statements, syntax
-from onsave.core.change import Added, Change, Import, Moved
+from onsave.core.change import Added, Change, Moved, Restart
+from onsave.core.imports import Imports
 from onsave.core.syntax import DEFS, FUNCTIONS, Def, Function, Scope, first_line, name_of
-
-
-class Restart(Exception):
-    """The first difference that needs a restart."""
-
-    def __init__(self, reason: str, line: int | None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.line = line
 
 
 @dataclass
@@ -45,24 +37,28 @@ class _Found:
 class Comparison:
     """One walk down both trees side by side. Raises Restart at the first cause for one."""
 
-    def __init__(self, old: bytes, new: bytes, old_tree: ast.Module) -> None:
+    def __init__(
+        self, old: bytes, new: bytes, old_tree: ast.Module, new_tree: ast.Module
+    ) -> None:
         # Equal text is an equal tree only where both are decoded alike.
         self.old_lines = old.splitlines()
         self.new_lines = new.splitlines()
         self.same_encoding = syntax.cookie(self.old_lines) == syntax.cookie(self.new_lines)
-        self.old_tree = old_tree
         self.found = _Found()
         self.added: list[Added] = []
-        self.imports: list[Import] = []
+        self.removed: list[tuple[str, int]] = []
+        self.unrun: set[str] = set()
         self.relaid = False
         self.seal: str | None = None  # why functions here can't be swapped
-        self._mentioned: set[str] | None = None
+        self._mentions = syntax.lazily(lambda: syntax.mentioned(old_tree))
+        self._uses = syntax.lazily(lambda: syntax.used(new_tree))
+        self.imports = Imports(self._mentions, self._uses)
 
     def result(self) -> Change:
         found = self.found
         changed = [m.qualname for m in found.moved if m.state != "same"]
-        changed += [a.qualname for a in self.added]
-        if changed or self.imports:
+        changed += [a.qualname for a in self.added] + [name for name, _line in self.removed]
+        if changed or self.imports.new or self.imports.unbound or self.unrun:
             kind = "bodies"
         elif self.relaid or any(delta for _, _, delta in found.blocks):
             kind = "positions"
@@ -75,7 +71,10 @@ class Comparison:
             gone=tuple(found.gone),
             blocks=tuple(found.blocks),
             added=tuple(self.added),
-            imports=tuple(self.imports),
+            removed=tuple(self.removed),
+            imports=tuple(self.imports.new),
+            unbound=tuple(self.imports.unbound),
+            unrun=tuple(sorted(self.unrun)),
         )
 
     # --- the parts of a module that have run ---------------------------------------------------
@@ -95,8 +94,7 @@ class Comparison:
             if a is not None and b is not None:
                 self._member(a, b, prefix, owner)
             elif b is None and a is not None:
-                line = statements.line_after(a, olds, news)
-                raise Restart(statements.what(a, owner) + " was removed", line)
+                self._remove(a, prefix, owner, statements.line_after(a, olds, news))
             elif b is not None and not self._add(b, prefix, owner):
                 raise Restart(statements.what(b, owner) + " was added", first_line(b[0]))
 
@@ -104,62 +102,59 @@ class Comparison:
         self, a: list[ast.stmt], b: list[ast.stmt], prefix: str, owner: ast.ClassDef | None
     ) -> None:
         if isinstance(b[0], ast.Import | ast.ImportFrom):
-            self._import_list(a, b, owner)
+            self._import_list(a, b, owner, b[0].lineno)
         elif not self._same(a[0], b[0], prefix, first_line(b[0])):
             line = statements.first_difference(a[0], b[0])
             raise Restart(statements.what(b, owner) + " changed", line)
 
     def _import_list(
-        self, old: list[ast.stmt], new: list[ast.stmt], owner: ast.ClassDef | None
+        self, old: list[ast.stmt], new: list[ast.stmt], owner: ast.ClassDef | None, line: int | None
     ) -> None:
-        if len(old) == len(new) and all(map(self._same_text, old, new)):
-            return
-        self.relaid = True
-        was, is_ = statements.bindings(old), statements.bindings(new)
-        if [i.what for i in was] == [i.what for i in is_]:
-            return
-        if {i.what for i in was} - {i.what for i in is_}:
-            raise Restart("import removed", new[0].lineno)
-        ambiguous = statements.ambiguous(was) or statements.ambiguous(is_)
-        if ambiguous:
-            raise Restart(f"order of imports that bind {ambiguous} changed", new[0].lineno)
-        for i in is_:
-            if i.what in {i.what for i in was}:
-                continue
-            if owner or i.name == "*" or i.module == "__future__" or self._mentions(i.bound):
-                raise Restart("import added", i.new_line)
-            self.imports.append(i)
+        self.relaid |= len(old) != len(new) or not all(map(self._same_text, old, new))
+        self.imports.edited(old, new, at_the_top=owner is None, line=line)
+
+    def _remove(
+        self, unit: list[ast.stmt], prefix: str, owner: ast.ClassDef | None, line: int | None
+    ) -> None:
+        """Leave out what is gone, if that is sound. Raises Restart."""
+        node = unit[0]
+        under = syntax.for_type_checkers(node)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            self._import_list(unit, [], owner, line)
+        elif under and isinstance(node, ast.If) and not node.orelse:
+            self.unrun.add(under)
+        elif (
+            isinstance(node, DEFS)
+            and owner is None
+            and not (prefix or node.decorator_list or syntax.is_special(node.name))
+            and syntax.header_of(node) is not None
+            and not self._uses(node.name)
+        ):
+            self.removed.append((node.name, node.lineno))
+            self._inner_are_gone(node.name, node)
+        else:
+            raise Restart(statements.what(unit, owner) + " was removed", line)
 
     def _add(self, unit: list[ast.stmt], prefix: str, owner: ast.ClassDef | None) -> bool:
         """Take in what is new, if that is sound."""
         node = unit[0]
+        under = syntax.for_type_checkers(node)
         if isinstance(node, ast.Import | ast.ImportFrom):
-            self._import_list([], unit, owner)
+            self._import_list([], unit, owner, node.lineno)
+            return True
+        if under and isinstance(node, ast.If) and not node.orelse:
+            self.unrun.add(under)
             return True
         if not isinstance(node, DEFS) or node.decorator_list or self.seal or "<locals>" in prefix:
             return False
         header = syntax.header_of(node)
-        special = node.name.startswith("__") and node.name.endswith("__")
-        if header is None or special or self._mentions(node.name):
+        if header is None or syntax.is_special(node.name) or self._mentions(node.name):
             return False
         # A class that something looks through when it is made may not grow a method afterwards.
         if owner is not None and (owner.decorator_list or owner.keywords):
             return False
         self.added.append(Added(prefix + node.name, node.name, node.lineno, header))
         return True
-
-    def _mentions(self, name: str) -> bool:
-        """Does the old source use this name in any way, in a string even?"""
-        if self._mentioned is None:
-            self._mentioned = set()
-            for node in ast.walk(self.old_tree):
-                for attribute in ("id", "attr", "name", "arg", "asname", "value"):
-                    value = getattr(node, attribute, None)
-                    if isinstance(value, str):
-                        self._mentioned.add(value)
-                if isinstance(node, ast.Global | ast.Nonlocal):
-                    self._mentioned.update(node.names)
-        return name in self._mentioned
 
     # --- the walk -------------------------------------------------------------------------------
 
@@ -193,6 +188,12 @@ class Comparison:
             return True
         if isinstance(a, ast.ClassDef) and isinstance(b, ast.ClassDef):
             return self._class(a, b, prefix)
+        if isinstance(a, ast.If) and isinstance(b, ast.If) and "<locals>" not in prefix:
+            under = syntax.for_type_checkers(a)
+            if under and under == syntax.for_type_checkers(b):
+                self.relaid = True
+                self.unrun.add(under)
+                return self._same(a.orelse, b.orelse, prefix, line)
         if isinstance(b, ast.expr | ast.stmt):
             line = b.lineno
             self.relaid = self.relaid or syntax.place(a) != syntax.place(b)
@@ -345,6 +346,9 @@ class Comparison:
 
     def _is_gone(self, qualname: str, node: Function) -> None:
         self.found.gone.append((qualname, name_of(node), first_line(node)))
+        self._inner_are_gone(qualname, node)
+
+    def _inner_are_gone(self, qualname: str, node: Function) -> None:
         for inner, child in syntax.scopes(syntax.code_of(node), qualname + ".<locals>."):
             if not isinstance(child, ast.ClassDef):
                 self._is_gone(inner, child)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 
 from onsave.core import syntax
-from onsave.core.change import Change, order
-from onsave.core.comparison import Comparison, Restart
+from onsave.core.change import Change, Restart, order
+from onsave.core.comparison import Comparison
 
 __all__ = ["Change", "diff", "order"]
 
@@ -28,7 +28,7 @@ def diff(old: bytes, new: bytes, *, path: str) -> Change:
     except SyntaxError:
         version = ".".join(map(str, sys.version_info[:2]))
         return Change("restart", reason=f"syntax that onsave's own Python {version} does not know")
-    comparison = Comparison(old, new, old_tree)
+    comparison = Comparison(old, new, old_tree, new_tree)
     try:
         comparison.module(old_tree, new_tree)
     except Restart as restart:

@@ -6,7 +6,7 @@ import ast
 import difflib
 
 from onsave.core.change import Import
-from onsave.core.syntax import DEFS, first_line
+from onsave.core.syntax import DEFS, first_line, for_type_checkers
 
 Unit = list[ast.stmt]  # one statement, or a list of imports
 
@@ -33,7 +33,7 @@ def key(unit: Unit) -> tuple[str, str]:
     if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         return ("assignment", ", ".join(map(ast.unparse, targets)))
-    return (type(node).__name__, "")
+    return (type(node).__name__, for_type_checkers(node) or "")
 
 
 def aligned(

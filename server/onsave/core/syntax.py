@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 Def = ast.FunctionDef | ast.AsyncFunctionDef
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -210,6 +211,71 @@ def header_of(node: Def) -> str | None:
         return None
     bare: Def = type(node)(node.name, args, [ast.Pass()], [], node.returns, None, lineno=1)
     return ast.unparse(ast.fix_missing_locations(bare))
+
+
+def is_special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def for_type_checkers(node: ast.stmt) -> str | None:
+    """"TYPE_CHECKING" or "typing.TYPE_CHECKING" of an ``if`` with it that has no functions inside.
+
+    What it holds never runs, as long as that is False.
+    """
+    if isinstance(node, ast.If):
+        test = node.test
+        owner = test.value if isinstance(test, ast.Attribute) else None
+        if last_name(test) == "TYPE_CHECKING" and (
+            isinstance(test, ast.Name) or isinstance(owner, ast.Name)
+        ):
+            return None if any(scopes(node.body)) else ast.unparse(test)
+    return None
+
+
+def mentioned(tree: ast.Module) -> set[str]:
+    """The names that a source uses in any way, in a string even."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        for attribute in ("id", "attr", "name", "arg", "asname", "value"):
+            value = getattr(node, attribute, None)
+            if isinstance(value, str):
+                found.add(value)
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            found.update(node.names)
+    return found
+
+
+def used(tree: ast.Module) -> set[str]:
+    """The names that a source uses, and the words in its strings; attributes and docstrings apart.
+
+    What is bound by imports at its top is not used by that alone.
+    """
+    found: set[str] = set()
+    nodes: list[ast.AST] = [n for n in tree.body if not isinstance(n, ast.Import | ast.ImportFrom)]
+    documentation = {id(docstring(tree.body))}
+    while nodes:
+        node = nodes.pop()
+        nodes.extend(ast.iter_child_nodes(node))
+        if isinstance(node, (*DEFS, ast.ClassDef)):
+            documentation.add(id(docstring(node.body)))
+        for attribute in ("id", "name", "asname", "rest"):
+            value = getattr(node, attribute, None)
+            if isinstance(value, str):
+                found.add(value.partition(".")[0])
+        if isinstance(node, ast.arg):
+            found.add(node.arg)
+        elif isinstance(node, ast.Global | ast.Nonlocal):
+            found.update(node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            is_text = id(node) in documentation
+            found.update(() if is_text else re.findall(r"\w+", node.value))
+    return found
+
+
+def lazily(make: Callable[[], set[str]]) -> Callable[[str], bool]:
+    """Is a name among those that ``make`` gives? It is only called if somebody asks."""
+    made = functools.lru_cache(maxsize=1)(make)
+    return lambda name: name in made()
 
 
 def is_literal(node: ast.expr) -> bool:

@@ -133,18 +133,10 @@ def _of_change(run: Run, path: str, change: Change) -> Verdict:
     return Verdict(
         Action.PATCH,
         path,
-        _bodies(change.functions),
+        change.in_words(),
         run.number,
         functions=change.functions,
     )
-
-
-def _bodies(functions: tuple[str, ...]) -> str:
-    if len(functions) == 1:
-        return f"body of {functions[0]} changed"
-    if len(functions) <= 3:
-        return f"bodies of {', '.join(functions[:-1])} and {functions[-1]} changed"
-    return f"bodies of {functions[0]}, {functions[1]} and {len(functions) - 2} more changed"
 
 
 def _held(app: App, path: str, run: int) -> Verdict:

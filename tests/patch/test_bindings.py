@@ -1,0 +1,203 @@
+"""Names that a patch binds or unbinds at the top of a module: imports, functions; and who minds."""
+
+from __future__ import annotations
+
+import pytest
+
+#: what → (files, file that is edited, (old, new) texts, question whose answer has to change)
+PATCHED = {
+    "an import of a library, and its use": (
+        {"app": "def f(): return 1"}, "app",
+        ("def f(): return 1", "import json\ndef f(): return json.dumps(1)"), "f()"),
+    "an import that is not needed any more": (
+        {"base": "import json", "app": "import base\nimport json\ndef f(): return json.dumps(1)",
+         "start": "import base, app"}, "app",
+        ("import json\ndef f(): return json.dumps(1)", "def f(): return 2"),
+        "(f(), 'json' in globals())"),
+    "one name less from a module": (
+        {"app": "from json import dumps, loads\ndef f(): return loads(dumps(1))",
+         "start": "import app"}, "app",
+        ("dumps, loads\ndef f(): return loads(dumps(1))", "dumps\ndef f(): return dumps(1)"),
+        "(f(), 'loads' in globals())"),
+    "another name from a module": (
+        {"app": "from json import dumps, loads\ndef f(): return dumps(1)", "start": "import app"},
+        "app", ("dumps, loads\ndef f(): return dumps(1)",
+                "JSONEncoder, dumps\ndef f(): return JSONEncoder().encode([1])"), "f()"),
+    "one more name from a module of the project's": (
+        {"models": "class A: pass\ndef b(): return 'b'\n",
+         "app": "from models import A\ndef f(): return A.__name__", "start": "import app"}, "app",
+        ("import A\ndef f(): return A.__name__", "import A, b\ndef f(): return b()"), "f()"),
+    "a module of the project's that was there before": (
+        {"models": "class A: pass\ndef b(): return 'b'\n", "app": "def f(): return 1",
+         "start": "import models, app"}, "app",
+        ("def f(): return 1", "import models\ndef f(): return models.b()"), "f()"),
+    "a module in a package, by a relative name": (
+        {"shop/__init__": "", "shop/models": "class A: pass\nclass B(A): pass\n",
+         "shop/views": "from .models import A\ndef f(): return A.__name__",
+         "app": "from shop.views import f"}, "shop/views",
+        ("import A\ndef f(): return A.__name__", "import A, B\ndef f(): return B.__name__"), "f()"),
+    "what is for type checkers": (
+        {"app": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import nothing\n"
+                "def f(): return 1"}, "app",
+        ("    import nothing\ndef f(): return 1",
+         "    import nothing\n    from nothing import x\ndef f(): return 2"), "f()"),
+    "what is for type checkers, from now on": (
+        {"base": "import typing", "app": "import base\ndef f(): return 1"}, "app",
+        ("def f(): return 1",
+         "import typing as t\nif t.TYPE_CHECKING:\n    import nothing\ndef f(): return 2"), "f()"),
+    "a function that is not needed any more": (
+        {"app": "def g(x): return [lambda: x]\ndef f(): return g(1)[0]()", "start": "import app"},
+        "app", ("def g(x): return [lambda: x]\ndef f(): return g(1)[0]()", "def f(): return 2"),
+        "(f(), 'g' in globals())"),
+    "a function with another name": (
+        {"app": "def g(): return 1\ndef f(): return g()", "start": "import app"}, "app",
+        ("def g(): return 1\ndef f(): return g()", "def h(): return 2\ndef f(): return h()"),
+        "(f(), 'g' in globals())"),
+    "a name that others import from elsewhere": (
+        {"app": "import other\nfrom json import dumps, loads\ndef f(): return loads('1')",
+         "other": "from json import loads\ndef g(): return loads('1')", "start": "import app"},
+        "app", ("dumps, loads\ndef f(): return loads('1')", "dumps\ndef f(): return dumps(2)"),
+        "(f(), other.g())"),
+    "a name that is looked for in what has not run": (
+        {"app": "import other\nfrom json import dumps, loads\ndef f(): return loads('1')",
+         "other": "def g(): import app; return getattr(app, 'loads', None)", "start": "import app"},
+        "app", ("dumps, loads\ndef f(): return loads('1')", "dumps\ndef f(): return dumps(2)"),
+        "f()"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", PATCHED)
+def test_patched(what, run):
+    files, edited, (old, new), question = PATCHED[what]
+    sources = {f"{name}.py": text for name, text in files.items()}
+    module = edited.replace("/", ".")
+    main = "start" if "start" in files else "app"
+    app = run(sources, start=False)
+    app.start(main)
+    ask = f"eval({question!r}, vars(__import__('sys').modules[{module!r}]))"
+    before = app.ask(ask)
+    edited_source = sources[f"{edited}.py"].replace(old, new)
+    assert edited_source != sources[f"{edited}.py"]
+    assert app.save({f"{edited}.py": edited_source}) == "patched"
+    after = app.ask(ask)
+    assert after != before
+    fresh = run({**sources, f"{edited}.py": edited_source}, start=False)
+    fresh.start(main)
+    assert fresh.ask(ask) == after
+    assert fresh.fingerprint(module) == app.fingerprint(module)
+
+
+#: what → (files, (old, new) texts of app.py, why)
+REFUSED = {
+    "a library that only this import loads": (
+        {"app": "import wave\nx = 1", "start": "import app"}, ("import wave\n", ""),
+        "import of wave was removed, and who else imports it is not known"),
+    "a module of the project's that only this import loads": (
+        {"app": "import models\nx = 1", "models": "", "start": "import app"},
+        ("import models\n", ""),
+        "import of models was removed, and who else imports it is not known"),
+    "a name that another module has taken": (
+        {"app": "from json import dumps, loads\nx = 1", "other": "from app import loads",
+         "start": "import app, other"}, ("dumps, loads", "dumps"),
+        "import of loads was removed, and other looks for that name"),
+    "a name that another module has taken as an attribute": (
+        {"app": "from json import dumps, loads\nx = 1", "other": "import app as a\nY = a.loads",
+         "start": "import app, other"}, ("dumps, loads", "dumps"),
+        "import of loads was removed, and other looks for that name"),
+    "a name that a string names": (
+        {"app": "from json import dumps, loads\nx = 1", "other": "LOADERS = ['app.loads']",
+         "start": "import app, other"}, ("dumps, loads", "dumps"),
+        "import of loads was removed, and other looks for that name"),
+    "all names taken": (
+        {"app": "from json import dumps, loads\nx = 1", "other": "from app import *",
+         "start": "import app, other"}, ("dumps, loads", "dumps"),
+        "import of loads was removed, and other looks for that name"),
+    "a namespace looked through": (
+        {"app": "from json import dumps, loads\nx = 1", "other": "import app\nY = dir(app)",
+         "start": "import app, other"}, ("dumps, loads", "dumps"),
+        "import of loads was removed, and other looks through namespaces"),
+    "a module that no module of the project's has imported": (
+        {"app": "from json import dumps, loads\nx = 1"}, ("dumps, loads", "dumps"),
+        "import of loads was removed, and app was not imported by the project itself"),
+    "what the name is bound to by now": (
+        {"app": "from json import dumps, loads\ndef f(): pass",
+         "other": "import app\napp.loads = 1",
+         "start": "import app, other"}, ("dumps, loads", "dumps"),
+        "import of loads was removed, which is another thing by now"),
+    "a function that a registry holds": (
+        {"app": "def f(): pass\nx = 1", "other": "import app\nY = [app.f]",
+         "start": "import app, other"}, ("def f(): pass\n", ""),
+        "f was removed, and somebody holds it"),
+    "a function that something holds": (
+        {"app": "def f(): pass\nHELD = []\ndef hold(): HELD.append(f)\nhold()\n"
+                "def hold(): return 1", "start": "import app"},
+        ("def f(): pass\nHELD = []\ndef hold(): HELD.append(f)\n",
+         "HELD = []\ndef hold(): HELD.append(1)\n"), "hold ran at start-up"),
+    "a new name where all names were taken": (
+        {"app": "x = 1", "other": "from app import *", "start": "import app, other"},
+        ("x = 1", "x = 1\ndef f(): pass"), "f was added, and other looks for that name"),
+    "a new import where all names were taken": (
+        {"app": "x = 1", "other": "from app import *", "start": "import app, other"},
+        ("x = 1", "import json\nx = 1"),
+        "import of json was added, and other looks for that name"),
+    "a new import that another module looks for": (
+        {"app": "x = 1", "other": "import app\nY = getattr(app, 'json', None)",
+         "start": "import app, other"}, ("x = 1", "import json\nx = 1"),
+        "import of json was added, and other looks for that name"),
+    "a module of the project's that came later": (
+        {"app": "x = 1", "other": "class A: pass", "start": "import app, other"},
+        ("x = 1", "from other import A\nx = 1"),
+        "import of the project's own other was added"),
+    "a module of the project's that imports this one": (
+        {"app": "x = 1", "other": "import app\nclass A: pass", "start": "import other"},
+        ("x = 1", "from other import A\nx = 1"),
+        "import of the project's own other was added"),
+    "one more name of a module that imports this one": (
+        {"app": "import other\nx = 1", "other": "import app\nclass A: pass",
+         "start": "import other"}, ("import other", "import other\nfrom other import A"),
+        "import of the project's own other was added"),
+    "one more name that is no constant": (
+        {"app": "from other import A\nx = 1", "other": "class A: pass\ncount = 1",
+         "start": "import app"}, ("import A", "import A, count"),
+        "import of count was added, which may have been another thing"),
+    "what is for type checkers, and they run": (
+        {"app": "TYPE_CHECKING = 1\nif TYPE_CHECKING:\n    import json", "start": "import app"},
+        ("import json", "import base64"), "code under TYPE_CHECKING changed, which is not False"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refused(what, run):
+    files, (old, new), reason = REFUSED[what]
+    sources = {f"{name}.py": text for name, text in files.items()}
+    app = run(sources, start=False)
+    app.start("start" if "start" in files else "app")
+    before = app.fingerprint("app")
+    edited = sources["app.py"].replace(old, new)
+    assert edited != sources["app.py"]
+    assert app.save({"app.py": edited}) == reason
+    assert app.fingerprint("app") == before  # nothing was touched
+
+
+def test_a_removal_is_undone_by_a_patch(run):
+    source = "from json import dumps, loads\ndef g(): return 1\ndef f(): return g(), loads('1')\n"
+    less = "from json import dumps\ndef f(): return dumps(2)\n"
+    app = run({"app.py": source, "start.py": "import app"}, start=False)
+    app.start("start")
+    for _ in range(3):
+        assert app.save({"app.py": less}) == "patched"
+        assert app.ask("app.f(), hasattr(app, 'loads'), hasattr(app, 'g')") == "('2', False, False)"
+        assert app.save({"app.py": source}) == "patched"
+        assert app.ask("app.f()") == "(1, 1)"
+
+
+def test_a_call_under_way_in_a_removed_function_is_told(run):
+    source = "def g():\n    yield 1\n    yield 2\ndef f(): return g()\n"
+    app = run({"app.py": source, "start.py": "import app"}, start=False)
+    app.start("start")
+    app.run("made = app.f(); next(made)")
+    reply = app.save_and_tell({"app.py": "def f(): return 1\n"})
+    if reply["type"] == "refused":  # From 3.11 on the generator holds the function.
+        assert reply["reason"] == "g was removed, and somebody holds it"
+    else:
+        assert [place[2] for place in reply["live"]] == ["g"]
