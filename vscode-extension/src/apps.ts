@@ -4,7 +4,7 @@
 
 import * as vscode from 'vscode';
 import { CodeLensRequest, type LanguageClient } from 'vscode-languageclient/node';
-import { configuredApps, withCommand } from './app_config';
+import { type ConfigurationFile, configuredApps, writing } from './app_config';
 import { serverCommand, type StartArguments } from './lsp_ext';
 
 /** An app to run. `place`: where it was found, for people. */
@@ -43,7 +43,7 @@ async function configured(): Promise<App[]> {
   for (const uri of await vscode.workspace.findFiles(CONFIGURATION, NOT_THERE, MOST_FILES)) {
     const text = new TextDecoder().decode(await vscode.workspace.fs.readFile(uri));
     const folder = vscode.Uri.joinPath(uri, '..').fsPath;
-    for (const name of configuredApps(text, baseName(uri) as 'pyproject.toml' | 'onsave.toml')) {
+    for (const name of configuredApps(text, baseName(uri) as ConfigurationFile)) {
       apps.push({
         title: name === '' ? 'the configured app' : name,
         place: vscode.workspace.asRelativePath(uri),
@@ -80,7 +80,14 @@ function titleOf({ command, name }: StartArguments): string {
   return [short, ...rest].join(' ') || (name ?? 'the configured app');
 }
 
-/** Writes an app's command to the pyproject.toml of its folder, and shows it there. */
+async function exists(uri: vscode.Uri): Promise<boolean> {
+  return vscode.workspace.fs.stat(uri).then(() => true, () => false);
+}
+
+/**
+ * Writes an app's command to the configuration of its folder, and shows it there: to onsave.toml
+ * where there is one, else to pyproject.toml. What has an app already is left as it is, and said.
+ */
 export async function writeToConfiguration(
   { command, cwd }: StartArguments, interpreter: string | undefined,
 ): Promise<void> {
@@ -88,16 +95,27 @@ export async function writeToConfiguration(
     ? vscode.workspace.workspaceFolders?.[0]?.uri
     : vscode.Uri.file(cwd);
   if (folder === undefined || command === undefined) return;
-  const uri = vscode.Uri.joinPath(folder, 'pyproject.toml');
-  const before = await vscode.workspace.fs.readFile(uri).then(
-    (bytes) => new TextDecoder().decode(bytes), () => '');
-  const text = withCommand(
-    before, Array.isArray(command) ? command : command.split(' '), interpreter);
-  if (text === undefined) {
+  const own = vscode.Uri.joinPath(folder, 'onsave.toml');
+  const uri = await exists(own) ? own : vscode.Uri.joinPath(folder, 'pyproject.toml');
+  if (!await exists(uri)) await vscode.workspace.fs.writeFile(uri, new Uint8Array());
+  const name = baseName(uri) as ConfigurationFile;
+  // By way of the editor: what a person has not saved yet, line ends and encoding stay theirs.
+  const document = await vscode.workspace.openTextDocument(uri);
+  const text = document.getText().replaceAll('\r\n', '\n');
+  const how = writing(text, name, command, interpreter);
+  let line: number;
+  if ('line' in how) {
+    ({ line } = how);
     void vscode.window.showWarningMessage(
-      'pyproject.toml has a [tool.onsave] already; it was left as it is.');
+      `${name} names an app already, and was left as it is. Change it by hand.`);
   } else {
-    await vscode.workspace.fs.writeFile(uri, new TextEncoder().encode(text));
+    line = text.slice(0, how.offset).split('\n').length - 1;
+    const end = text.slice(0, how.offset).split('\n').at(-1)?.length ?? 0;
+    const edit = new vscode.WorkspaceEdit();
+    edit.insert(uri, new vscode.Position(line, end), how.insert);
+    await vscode.workspace.applyEdit(edit);
+    await document.save();
+    line += how.insert.trimEnd().split('\n').length - 1;
   }
-  await vscode.window.showTextDocument(uri);
+  await vscode.window.showTextDocument(document, { selection: new vscode.Range(line, 0, line, 0) });
 }
