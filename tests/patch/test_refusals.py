@@ -16,6 +16,39 @@ REFUSED = {
     "a factory that has made what serves": (
         "def create():\n    x = 1\n    def view(): return x\n    return view\nview = create()", "",
         ("x = 1", "x = 2"), "create ran at start-up"),
+    "a factory whose closures live on": (
+        "def make():\n    x = 1\n    def f(): return x\n    return f", "held = make()",
+        ("x = 1", "x = 2"), "make changed, and functions that it has made live on"),
+    "a factory whose closures have defaults": (
+        "def make():\n    x = 1\n    def f(y=x): return y\n    return f", "held = make()",
+        ("x = 1", "x = 2"), "make changed, and functions that it has made live on"),
+    "a factory whose classes live on": (
+        "def make():\n    x = 1\n    class A:\n        y = x\n        def f(self): pass\n"
+        "    return A", "held = make()",
+        ("x = 1", "x = 2"), "make changed, and functions that it has made live on"),
+    "what numba has compiled": (
+        "import sys, types\nsys.modules['numba'] = types.ModuleType('numba')\n"
+        "class Dispatcher:\n    def __init__(self, f): self.py_func = f\n"
+        "Dispatcher.__module__ = 'numba.core.dispatcher'\ndef speed(f): return Dispatcher(f)\n"
+        "def f(): return 1\n@speed\ndef g(): return f()", "", ("return 1", "return 2"),
+        "numba has compiled g, which uses it"),
+    "what numba has compiled itself": (
+        "import sys, types\nsys.modules['numba'] = types.ModuleType('numba')\n"
+        "class Dispatcher:\n    def __init__(self, f): self.py_func = f\n"
+        "Dispatcher.__module__ = 'numba.core.dispatcher'\ndef speed(f): return Dispatcher(f)\n"
+        "class A:\n    @staticmethod\n    @speed\n    def g(): return 1", "",
+        ("return 1", "return 2"), "numba has compiled g, which uses it"),
+    "what jax has traced": (
+        "import sys, types\nsys.modules['jax'] = types.ModuleType('jax')\n"
+        "class PjitFunction:\n    def __init__(self, f): self.__wrapped__ = f\n"
+        "PjitFunction.__module__ = 'jaxlib.xla_extension'\n"
+        "def f(): return 1\nSTEPS = [PjitFunction(lambda: f())]", "", ("return 1", "return 2"),
+        "jaxlib has compiled <lambda>, which uses it"),
+    "what torch has compiled": (
+        "import sys, types\nsys.modules['torch'] = types.ModuleType('torch')\n"
+        "def optimize(f):\n    def fast(): return 0\n    fast._torchdynamo_orig_callable = f\n"
+        "    return fast\ndef f(): return 1\ng = optimize(f)", "", ("return 1", "return 2"),
+        "torch has compiled f, which uses it"),
     "a lambda on one line with another that is gone": (
         "def call(f): return f(1)\ndef main(): return call(lambda x: (lambda y: y)(x))\nX = main()",
         "", ("lambda x: (lambda y: y)(x)", "lambda x: 0"),

@@ -185,6 +185,34 @@ HOLDERS = {
     "lru_cache over what calls it": (
         "import functools\ndef f(): return 'old'\n@functools.lru_cache(None)\ndef g(): return f()",
         "g()", "g()"),
+    "lru_cache over another name": (
+        "import functools\nf = [lambda: 'old'][0]\n@functools.lru_cache(None)\ndef g(): return f()",
+        "g()", "g()"),
+    "lru_cache over a closure": (
+        "import functools\ndef make():\n    def inner(): return 'old'\n    return inner\n"
+        "f = make()\n@functools.lru_cache(None)\ndef g(): return f()", "g()", "g()"),
+    "lru_cache over a partial": (
+        "import functools\ndef f(x): return 'old'\nh = functools.partial(f, 1)\n"
+        "@functools.lru_cache(None)\ndef g(): return h()", "g()", "g()"),
+    "lru_cache over a registry": (
+        "import functools\nVIEWS = {'f': [lambda: 'old']}\n@functools.lru_cache(None)\n"
+        "def g(): return VIEWS['f'][0]()", "g()", "g()"),
+    "lru_cache over its argument": (
+        "import functools\n@functools.lru_cache(None)\ndef g(f): return f()\n"
+        "def f(): return 'old'", "g(f)", "g(f)"),
+    "lru_cache over an operator": (
+        "import functools\nclass A:\n    def __add__(self, x): return 'old'\n"
+        "@functools.lru_cache(None)\ndef g(): return A() + 1", "g()", "g()"),
+    "lru_cache on a method": (
+        "import functools\nclass A:\n    @functools.lru_cache(None)\n    def g(self): return f()\n"
+        "a = A()\ndef f(): return 'old'", "a.g()", "a.g()"),
+    "lru_cache in a registry": (
+        "import functools\nVIEWS = [functools.lru_cache(None)(lambda: f())]\n"
+        "def f(): return 'old'", "VIEWS[0]()", "VIEWS[0]()"),
+    "lru_cache over an attribute": (
+        "import functools, types\ndef f(): return 'old'\n"
+        "def call(): return f()\nh = types.SimpleNamespace(inner=call)\n"
+        "@functools.lru_cache(None)\ndef g(): return h.inner()", "g()", "g()"),
     "an abstract class": (
         """
         import abc
