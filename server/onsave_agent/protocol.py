@@ -242,8 +242,7 @@ CLIENT_MESSAGES = {
     #   "restart" {force: bool} → as in "status"; with "wait": true, once nothing is in flight
     #   "stop"                  → as in "status"; "goodbye" follows when all has ended
     #   "why" {path}            → {"path", "loaded": bool, "kind", "module", "importer", "since":
-    #                              run, "processes": [pid, …] that have loaded it, "saved": bool
-    #                              (the newest bytes run),
+    #                              run, "saved": bool (the newest bytes run),
     #                              "would": {"action", "reason"}, "functions": [[name, what, …]]};
     #                              null for what is not known
     #   "files"                 → {"files": [[path, kind, module, importer], …]} in the workspace
@@ -264,7 +263,8 @@ EVENT_MESSAGES = {
     # state: see core.model.State. More, named as onsave/status names them: "pid", "listening":
     # [address, …], "stale": [path, …], "lastVerdict": as in "verdict" or null, "readyMs": of the
     # last start or null, "root", "cwd", "command": [arg, …], "message": what came of the last
-    # action, "processes": [pid, …], "loaded": how many paths.
+    # action, "processes": [pid, …], "serving": those that have begun to accept, "loaded": how many
+    # paths.
     "status": {"name": str, "state": str, "run": int},
     # The whole set of problems of this session, which replaces the last one:
     # [{path, range: [line, column, end_line, end_column] (0-based, characters),

@@ -214,8 +214,12 @@ class Session:
         return str(self.status["state"])
 
     def ready(self) -> Session:
-        """Wait until it is up. A slow server counts as "running" before it first listens."""
+        """Wait until it is up. A slow server counts as "running" before it first listens, and one
+        of several workers as "ready" when the first of them serves: here it is when all do."""
         self.until_state("ready", *(() if self.sample else ("running",)))
+        if self.sample and self.sample.workers > 1:
+            all_serve = lambda s: len(s.status["serving"]) >= s.sample.workers
+            self.until(all_serve, f"{self.sample.workers} workers serve")
         return self
 
     @property

@@ -194,6 +194,7 @@ class Run:
     processes: set[int] = field(default_factory=set)  # those whose agent is connected
     loaded: dict[str, Loaded] = field(default_factory=dict)
     listening: dict[str, bool] = field(default_factory=dict)  # address → do we hold its socket?
+    serving: set[int] = field(default_factory=set)  # the processes that have begun to accept
     waiting: list[int] = field(default_factory=list)  # ids of those that wait to accept
     failure: Failure | None = None
     status: int | None = None  # its exit status once gone, 128 + n after a signal

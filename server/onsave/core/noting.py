@@ -141,6 +141,7 @@ def process_up(app: App, event: ev.ProcessUp, out: list[do.Effect]) -> None:
 
 def process_down(app: App, event: ev.ProcessDown, out: list[do.Effect]) -> None:
     app.runs[event.run].processes.discard(event.pid)
+    app.runs[event.run].serving.discard(event.pid)
 
 
 def files_loaded(app: App, event: ev.FilesLoaded, out: list[do.Effect]) -> None:
@@ -191,6 +192,7 @@ def files_written(app: App, event: ev.FilesWritten, out: list[do.Effect]) -> Non
 def listening(app: App, event: ev.Listening, out: list[do.Effect]) -> None:
     run = app.runs[event.run]
     run.listening[event.address] = event.held
+    run.serving.add(event.pid)
     if run.phase in (Phase.STARTING, Phase.WAITING):
         moves.up(app, run, out)
 
@@ -226,6 +228,7 @@ def gone(app: App, event: ev.Gone, out: list[do.Effect]) -> None:
     was, run.phase = run.phase, Phase.GONE
     run.status = event.status
     run.processes.clear()
+    run.serving.clear()
     run.waiting.clear()
     if app.ending and app.exit_code is None and app.serving in (None, run.number):
         app.exit_code = event.status

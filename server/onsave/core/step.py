@@ -186,7 +186,7 @@ def _announce(app: App, before: _Shown, out: list[do.Effect]) -> None:
 
 
 _Shown = tuple[
-    State, int, int | None, tuple[str, ...], tuple[str, ...], str | None, int, Problems
+    State, int, int | None, tuple[str, ...], tuple[str, ...], str | None, int, int, Problems
 ]
 
 
@@ -201,5 +201,6 @@ def _shown(app: App) -> _Shown:
         run.stale(app.saved) if run else (),
         run.paused if run else None,
         len(run.processes) if run else 0,
+        len(run.serving) if run else 0,
         problems(app),
     )

@@ -298,6 +298,7 @@ def status(session: Session) -> Message:
         "command": list(session.command),
         "message": session.outcomes.last_message,
         "processes": sorted(shown.processes) if shown else [],
+        "serving": sorted(shown.serving) if shown else [],
         "loaded": len(run.loaded) if run else 0,
         "problems": len(problems(app, session.workspace)),
         "session": session.pid,
