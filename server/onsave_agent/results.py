@@ -26,6 +26,12 @@ _BUILTINS = builtins.__dict__
 _COMPILERS = ("jax", "jaxlib", "numba", "torch", "tensorflow", "triton", "taichi")
 #: Where such wrappers have the function that they were made of.
 _WRAPPED = ("__wrapped__", "py_func", "python_function", "fn", "_torchdynamo_orig_callable")
+#: What may be wrapped around something else, see _layers.
+_LAYERED = frozenset(
+    [FunctionType, staticmethod, classmethod, property, _LRU, functools.cached_property,
+     functools.partial, list, tuple, dict]
+)  # fmt: skip
+_COMMON = swap.ATOMS | {FunctionType, dict}
 #: Containers that are larger are not looked through; what lies deeper is not looked for.
 _MOST = 2000
 _DEEPEST = 5
@@ -69,12 +75,20 @@ def _wrappers(compilers):
     # type: (bool) -> Iterator[object]
     """The project's lru_caches and, where there are ``compilers``, compiled functions."""
     seen = set()  # type: set[int]
-    for _name, value in _bound():
-        for thing in _layers(value, 4):
-            wanted = type(thing) is _LRU or (compilers and _compiler_of(thing))
-            if wanted and id(thing) not in seen:
-                seen.add(id(thing))
-                yield thing
+    for namespace in _namespaces():
+        for value in list(namespace.values()):
+            kind = type(value)
+            # Most are done with here: in a large app it is this that a patch takes longest for.
+            if kind in swap.ATOMS:
+                continue
+            bare = kind not in _LAYERED or (kind is FunctionType and not value.__closure__)
+            if bare and not compilers:
+                continue
+            for thing in _layers(value, 4):
+                wanted = type(thing) is _LRU or (compilers and _compiler_of(thing))
+                if wanted and id(thing) not in seen:
+                    seen.add(id(thing))
+                    yield thing
 
 
 def _compiler_of(thing):
@@ -89,15 +103,23 @@ def _compiler_of(thing):
 def _bound():
     # type: () -> Iterator[tuple[str, object]]
     """What is bound to names in the project's modules and classes."""
+    for namespace in _namespaces():
+        yield from list(namespace.items())
+
+
+def _namespaces():
+    # type: () -> Iterator[Any]
+    """Those of the project's modules and of their own classes."""
     for module in lookups.project_modules():
         namespace = vars(module)
+        yield namespace
         own = namespace.get("__name__")
-        for name, value in list(namespace.items()):
-            yield name, value
+        others = [value for value in list(namespace.values()) if type(value) not in _COMMON]
+        for value in others:
             if isinstance(value, type):
                 inner = namespace_of(value)
                 if inner.get("__module__") == own:
-                    yield from list(inner.items())
+                    yield inner
 
 
 def _layers(value, depth):
