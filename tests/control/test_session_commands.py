@@ -54,7 +54,9 @@ def test_one_app(call: Call, start: Start) -> None:
     assert sample is not None
     told = call("status")
     pid = session.pid()
-    assert told.stdout == f"shop  ready  run 1  pid {pid}  127.0.0.1:{session.port}\n"
+    first, second = told.stdout.splitlines()
+    assert first == f"shop  ready  run 1  pid {pid}  127.0.0.1:{session.port}"
+    assert "a snapshot stands by before" in second or "restarts are cold: " in second
     (status,) = json.loads(call("status", "--json").stdout)
     assert (status["name"], status["state"], status["pid"]) == ("shop", "ready", pid)
 
@@ -94,7 +96,9 @@ def test_a_restart_that_fails(call: Call, start: Start, project: Callable[[str],
 def test_several_apps(call: Call, start: Start) -> None:
     start("flask")
     start("service")
-    assert [line.split()[0] for line in call("status").stdout.splitlines()] == ["service", "shop"]
+    lines = call("status").stdout.splitlines()
+    assert [line.split()[0] for line in lines[::2]] == ["service", "shop"]
+    assert all(line.startswith("  ") for line in lines[1::2])
     for command in ("restart", "stop"):
         told = call(command)
         assert told.returncode == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from harness import SAMPLES, Project, Session, Token, until
+from harness import ONSAVE, SAMPLES, Project, Session, Token, until
 
 if not Path("/proc/self").exists():
     pytest.skip("snapshots are for Linux", allow_module_level=True)
@@ -280,3 +281,33 @@ def test_many_restarts_leave_nothing_behind(
     assert (more_fds, more_processes) == (fds, processes)
     assert more < memory * 1.2 + 2**20, f"{memory} → {more} bytes"
     assert session.stderr.count("from a snapshot") == count
+
+
+def test_status_shows_it(start: Start, snapshots: Wait, small: Project) -> None:
+    small.write("onsave.toml", "snapshots = true\n")
+    small.write("other.py", "")
+    small.replace("app.py", "import http.server", "import other, http.server")
+    session = start(small, COMMAND, env=with_library(small))
+    pid = snapshots(session)["processes"][0]["pid"]
+    told = subprocess.run(
+        [ONSAVE, "status"], env=session.environment, capture_output=True, text=True, check=True
+    )
+    line = told.stdout.splitlines()[1]
+    assert f"a snapshot stands by before {small / 'other.py'} (pid {pid}, " in line
+    change(session, WORD)
+    told = subprocess.run(
+        [ONSAVE, "status"], env=session.environment, capture_output=True, text=True, check=True
+    )
+    assert "restarts are cold: " in told.stdout
+    snapshots(session, lambda s: "app.py is read first" in s["reason"])
+
+
+def test_nothing_runs_ahead_where_two_runs_must_not_be(
+    start: Start, snapshots: Wait, small: Project
+) -> None:
+    small.write("onsave.toml", "overlap = false\n")
+    session = start(small, COMMAND, env=with_library(small))
+    found = snapshots(session, lambda s: s["reason"].startswith("nothing can be run ahead"))
+    assert "overlap is off" in found["reason"] and not found["processes"]
+    change(session, WORD)
+    assert "from a snapshot" not in session.stderr

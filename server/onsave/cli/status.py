@@ -9,7 +9,7 @@ from onsave.control import ControlError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Show the apps that run under onsave: state, run, pid, addresses."
+    parser.description = "Show the apps that run under onsave, and what their next restart starts from."
     talk.add_name(parser)
     talk.add_json(parser)
 
@@ -27,4 +27,5 @@ def main(args: argparse.Namespace) -> int:
     else:
         for status in statuses:
             print(talk.status_line(status))
+            print(talk.snapshot_line(status))
     return 0

@@ -76,6 +76,17 @@ def status_line(status: dict[str, Any]) -> str:
     return "  ".join(parts)
 
 
+def snapshot_line(status: dict[str, Any]) -> str:
+    """What the next restart will start from: a snapshot, or why none."""
+    snapshots = status["snapshots"]
+    if not snapshots["ready"]:
+        return f"  restarts are cold: {snapshots['reason']}"
+    [found, *_] = [p for p in snapshots["processes"] if p["state"] == "ready"]
+    where = f" before {found['before']}" if found["before"] else ""
+    memory = f", {found['bytes'] / 2**20:.0f} MiB" if found["bytes"] else ""
+    return f"  a snapshot stands by{where} (pid {found['pid']}{memory})"
+
+
 def problem_lines(problems: Sequence[dict[str, Any]]) -> list[str]:
     """``/app/shop.py:12: SyntaxError: …``, and what belongs to each, as tools print them."""
     lines = []

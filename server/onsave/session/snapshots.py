@@ -13,7 +13,6 @@ import itertools
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from onsave.core import events as ev
@@ -21,6 +20,7 @@ from onsave.core import snapshots as policy
 from onsave.core.model import Phase
 from onsave.session import commands, messages, standby
 from onsave.session.environment import EnvironmentProblem
+from onsave.session.findings import Findings
 from onsave.session.peers import Message, Peer
 from onsave.session.platform import here
 from onsave.session.standby import Snapshot
@@ -40,8 +40,6 @@ HELLO_WITHIN = 20.0
 WARM_WITHIN = 120.0
 #: What a process that was started for a purpose does, once it has said hello.
 _DOES = {"stand": "warming", "scout": "scouting", "trial": "trying"}
-#: Clocks of file systems tick more slowly than the others.
-TICK = 50_000_000  # ns
 
 
 class Snapshots:
@@ -49,9 +47,7 @@ class Snapshots:
         self._session = session
         self._numbers = itertools.count(1)
         self._all: dict[int, Snapshot] = {}
-        self._known = policy.Knowledge()
-        self._edits = policy.Edits()
-        self._scouted: policy.Scouted | None = None
+        self._found = Findings()
         self._cold: float | None = None  # seconds that a cold start took
         self._resumed: dict[int, float] = {}  # run → when
         self._banned = ""
@@ -61,9 +57,13 @@ class Snapshots:
         self._executable = ""  # the app's Python, where the command is that
         self._planned = False
         self._closed = False
-        self.setting: bool | str = False  # as in the configuration
+        self._enabled = False
         #: Why the next start will be cold; "" where a snapshot is ready, or on its way.
         self.reason = "the app was not up yet"
+
+    def use(self, setting: bool | str) -> None:
+        """``snapshots`` of the configuration."""
+        self._enabled, self._found.libraries = bool(setting), setting == "libraries"
 
     # --- making one -------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ class Snapshots:
         """Run ``run`` is up, or has ended well, ``seconds`` after it was started."""
         self._ups.add(run)
         if run in self._resumed:
-            self._known.trials = 0
+            self._found.known.trials = 0
         elif self._cold is None:
             self._cold = seconds
         if self._doubt:
@@ -82,7 +82,7 @@ class Snapshots:
 
     def edited(self, paths: Iterable[str]) -> None:
         """The app was restarted, or patched, for these files: they may well be edited again."""
-        self._edits.note(paths)
+        self._found.edits.note(paths)
 
     def agent_said_hello(self, run: int, pid: int, executable: str) -> None:
         if pid == self._session.processes.root(run):
@@ -109,62 +109,35 @@ class Snapshots:
         if any(snapshot.state != "ready" for snapshot in self._all.values()):
             return  # its end, or its being ready, brings us back
         if run.up or run.failure is None:
-            self._known.heard(run)
+            self._found.known.heard(run)
         if not self._may_be():
             self._end_all()
             return
-        wanted = self._wanted()
+        found = self._found
         snapshot = next(iter(self._all.values()), None)
         if snapshot is not None and not self._fits(snapshot):
             self._end(snapshot)
             snapshot = None
-        scouted = self._scouted
-        if scouted is None or self._is_outdated(scouted):
+        if found.wants_scout(session.settings.overlap):
             self._start("scout")
-            return
-        if self._libraries and self._known.wants_trial() and (snapshot is not None or not wanted):
-            if self._known.trials < policy.MOST_TRIALS:
+        elif found.wants_trial() and (snapshot is not None or not found.names):
+            if found.known.trials < policy.MOST_TRIALS:
                 self._start("trial")
             else:
                 self._ban("what can be imported ahead is different each time")
-        elif self._point is None and not wanted:
+        elif found.point is None and not found.names:
             self._end_all()
-            self.reason = scouted.why
-        elif snapshot is None or (snapshot.before, snapshot.names) != (self._point, wanted):
+            self.reason = found.scouted.why if found.scouted else ""
+        elif snapshot is None or (snapshot.before, snapshot.names) != (found.point, found.names):
             self._end_all()
             self._start("stand")
-
-    @property
-    def _libraries(self) -> bool:
-        """Whether libraries are to be imported ahead of their turn."""
-        return self.setting == "libraries"
-
-    @property
-    def _point(self) -> str | None:
-        """The module before which a snapshot is to stand; None: before any of the app's code."""
-        scouted = self._scouted
-        if scouted is None or (scouted.library and self._libraries):
-            return None
-        return scouted.before
-
-    def _wanted(self) -> list[str]:
-        """The libraries' modules that are to be imported ahead of their turn."""
-        known = self._known
-        return [n for n in known.ahead if n in known.tried] if self._libraries else []
-
-    def _is_outdated(self, scouted: policy.Scouted) -> bool:
-        return (
-            scouted.until != self._edits.paths
-            or policy.changed(scouted.files, standby.stats(scouted.files)) is not None
-            or standby.listed_differently(scouted.listings) is not None
-        )
 
     def _may_be(self) -> bool:
         """Whether there may be a snapshot at all; sets the reason where not."""
         session = self._session
         run = session.app.newest_run
         assert run is not None
-        if not self.setting:
+        if not self._enabled:
             self.reason = "snapshots are off in the configuration"
         elif self._banned:
             self.reason = self._banned
@@ -217,7 +190,7 @@ class Snapshots:
         env = standby.without_agent(env)
         snapshot = Snapshot(number, pid, argv, env, session.cwd, told, purpose, started)
         if purpose == "stand":
-            snapshot.before = self._point
+            snapshot.before = self._found.point
         self._all[number] = snapshot
         self.reason = "the snapshot is not ready yet"
         session.loop.after(HELLO_WITHIN, lambda: self._too_slow(number, "starting"))
@@ -246,85 +219,35 @@ class Snapshots:
             self._end(snapshot)
             self._ban(str(message["refused"]))
             return
-        snapshot.state = _DOES[snapshot.purpose]
-        peer.send(getattr(self, f"_ask_to_{snapshot.purpose}")(snapshot))
-
-    def _ask_to_scout(self, snapshot: Snapshot) -> Message:
-        return {"type": "scout", "until": sorted(self._edits.paths)}
-
-    def _ask_to_trial(self, snapshot: Snapshot) -> Message:
-        known = self._known
-        snapshot.names = known.names
-        without = [[name, reason] for name, reason in known.skipped.items()]
         run = self._session.app.newest_run
-        forks = run is not None and len(run.processes) > 1
-        return {"type": "try", "names": known.names, "without": without, "forks": forks}
-
-    def _ask_to_stand(self, snapshot: Snapshot) -> Message:
-        known = self._known
-        snapshot.names = self._wanted()
-        message = {
-            "type": "warm",
-            "names": snapshot.names,
-            "without": list(known.skipped),
-            "looks": [list(look) for look in known.looks],
-        }
-        if snapshot.before is not None and self._scouted is not None:
-            message["type"], message["before"] = "ahead", snapshot.before
-            message["project"] = list(self._scouted.project)
-        return message
+        snapshot.state = _DOES[snapshot.purpose]
+        peer.send(self._found.ask(snapshot, forks=run is not None and len(run.processes) > 1))
 
     def message(self, peer: Peer, message: Message) -> None:
         snapshot = self._of(peer)
         if snapshot is None:
             return
         if message["type"] == "tried":
-            skipped = {str(name): str(reason) for name, reason in message["skipped"]}
-            self._known.looks = tuple((str(name), str(what)) for name, what in message["looks"])
-            self._known.opened = tuple(map(str, message["files"]))
-            self._known.took(snapshot.names, set(message["modules"]), skipped)
             self._end(snapshot)
+            self._found.take_trial(snapshot, message)
             self.plan(0)
         elif message["type"] == "scouted":
-            self._has_scouted(snapshot, message)
+            self._end(snapshot)
+            new = self._found.take_scout(snapshot, message)
+            self.reason = f"{new} has just changed" if new else self.reason
+            self.plan(LATER if new else 0)
         elif message["type"] == "warmed":
             self._warmed(snapshot, message)
 
-    def _has_scouted(self, snapshot: Snapshot, message: Message) -> None:
-        self._end(snapshot)
-        files = standby.stats(map(str, [*message["opened"], *message["missing"]]))
-        new = policy.too_new(files, snapshot.started - TICK)
-        if new:
-            self.reason = f"{new} has just changed"
-            self.plan(LATER)
-            return
-        self._scouted = policy.Scouted(
-            until=self._edits.paths,
-            before=message["before"],
-            library=message["library"],
-            reason=message["reason"],
-            where=message["where"],
-            project=tuple(map(str, message["project"])),
-            files=files,
-            listings=standby.listings(map(str, message["listed"])),
-        )
-        self.plan(0)
-
     def _warmed(self, snapshot: Snapshot, message: Message) -> None:
-        files = [*map(str, message["files"]), *self._known.opened]
-        if snapshot.before is not None and self._scouted is not None:
-            files += self._scouted.files
-            snapshot.listings = self._scouted.listings
-        path = commands.program(snapshot.argv, snapshot.env, snapshot.cwd)
-        snapshot.files = standby.stats([*files, *([path] if path else [])])
-        new = policy.too_new(snapshot.files, snapshot.started - TICK)
+        new = self._found.note_what_it_depends_on(snapshot, message)
         if message["refused"] or new:
             self._end(snapshot)
             self.reason = str(message["refused"] or f"{new} has just changed")
-            if message["refused"] and snapshot.before is not None and self._scouted is not None:
-                self._scouted = replace(self._scouted, before=None, reason=self.reason)
+            if message["refused"] and snapshot.before is not None:
+                self._found.goes_elsewhere(self.reason)
             elif message["refused"]:
-                self._known.tried.clear()  # other than in the trial: another one
+                self._found.known.tried.clear()  # other than in the trial: another one
             self.plan(IDLE if message["refused"] else LATER)
             return
         snapshot.modules = message["modules"]
@@ -342,8 +265,7 @@ class Snapshots:
             return
         if snapshot.state != "ready":
             # As far as it had to come, it did not come: another start would not, either.
-            reason = "the app's start goes another way each time"
-            self._scouted = policy.Scouted(self._edits.paths, reason=reason)
+            self._found.goes_elsewhere("the app's start goes another way each time")
         self.reason = "the snapshot has ended"
         self._deaths += 1
         if self._deaths > MOST_DEATHS:
@@ -426,7 +348,7 @@ class Snapshots:
         if "" in found:
             self._again(found[""])
             return
-        self._known.unlike(found)
+        self._found.known.unlike(found)
         name, reason = next(iter(found.items()))
         self._end_all()
         self._session.post(ev.RestartAsked(by=f"without snapshot: {name}: {reason}"))
@@ -500,6 +422,6 @@ class Snapshots:
                 }
                 for snapshot in self._all.values()
             ],
-            "skipped": [list(item) for item in sorted(self._known.skipped.items())],
+            "skipped": [list(item) for item in sorted(self._found.known.skipped.items())],
         }
 

@@ -20,6 +20,7 @@ class Snapshot:
     purpose: "stand" | "scout" | "trial"
     before:  the module that it is to stand before; None: before any of the app's code
     state:   "starting", then what ``purpose`` demands: "warming", "scouting" or "trying"; "ready"
+    until:   what a scout was to stop before
     names:   the libraries' modules that it imports ahead, or tries to
     files:   what it depends on, as it was; listings: the names in folders that it has looked into
     """
@@ -33,6 +34,7 @@ class Snapshot:
     purpose: str
     started: int  # ns since the epoch
     before: str | None = None
+    until: frozenset[str] = frozenset()
     state: str = "starting"
     peer: Peer | None = None
     names: list[str] = field(default_factory=list)
