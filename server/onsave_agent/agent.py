@@ -85,7 +85,13 @@ def answer(message):
     where = _ANSWERS.get(kind)
     if where is None:
         return None
-    return getattr(hooks.load(where[0]), where[1])(message)
+    reply = getattr(hooks.load(where[0]), where[1])(message)
+    if kind == "check" and channel is not None:
+        # While the session compares the sources: what it takes to patch, which may follow.
+        channel.send(reply)
+        hooks.load("patch")
+        return None
+    return reply
 
 
 def _at_exit():

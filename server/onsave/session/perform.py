@@ -70,6 +70,8 @@ def sync(session: Session, effect: do.Sync) -> None:
 
 def check(session: Session, effect: do.Check) -> None:
     session.agents.check(effect.id, effect.run, effect.paths)
+    # While the app compiles: what it takes to compare the sources, which follows.
+    import onsave.core.diff  # noqa: F401
 
 
 def patch(session: Session, effect: do.Patch) -> None:
