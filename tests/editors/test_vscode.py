@@ -63,12 +63,14 @@ def test_in_the_extension_host(vsix: Path) -> None:
     run("npm", "run", "--silent", "test:host")
 
 
-def test_a_day_in_the_workbench(vsix: Path) -> None:
-    """Click the lens, edit, save, break, mend, ask why, stop: see workbench.mjs."""
+@pytest.mark.parametrize(
+    "scene",
+    [
+        "workbench",  # click the lens, edit, save, break, mend, ask why, stop
+        "features",  # write to pyproject.toml, marks in the explorer, the page, the debugger
+        "trust",  # nothing in a folder that is not trusted
+    ],
+)
+def test_in_the_workbench(vsix: Path, scene: str) -> None:
     node = INSTALLED / "node" / "bin" / "node"
-    run(node, ROOT / "tests/editors/vscode/workbench.mjs", vsix, sys.executable, ARTEFACTS)
-
-
-def test_nothing_in_a_folder_that_is_not_trusted(vsix: Path) -> None:
-    node = INSTALLED / "node" / "bin" / "node"
-    run(node, ROOT / "tests/editors/vscode/trust.mjs", vsix, sys.executable, ARTEFACTS)
+    run(node, ROOT / f"tests/editors/vscode/{scene}.mjs", vsix, sys.executable, ARTEFACTS)

@@ -132,6 +132,7 @@ async def test_what_came_of_a_save_is_logged_once(open_client: OpenClient, fake:
     session = fake()
     client = await open_client()
     await client.knows("shop")
+    session.status("ready", 1, message="started in 0.52 s")  # before we came
     session.status("ready", 2, message="restarted in 0.41 s")
     session.status("ready", 2, message="restarted in 0.41 s", loaded=4)
     session.status("ready", 3, message="restarted in 0.41 s")
@@ -306,3 +307,26 @@ async def test_levels(open_client: OpenClient, fake: Fake, level: str) -> None:
     await client.logged("shop: listen")
     shown = {m.message: m.type.value for m in client.of(types.WINDOW_LOG_MESSAGE)}
     assert shown["shop: listen"] == {"error": 1, "warning": 2, "info": 3, "debug": 4}[level]
+
+
+async def test_an_outcome_is_not_logged_again_with_the_next_run(
+    open_client: OpenClient, fake: Fake
+) -> None:
+    session = fake()
+    client = await open_client()
+    await client.knows("shop")
+    session.status("ready", run=1, message="held: long mended")
+    session.status("ready", run=1, message="patched in 0.01 s: body of f changed")
+    session.status("restarting", run=1, message="patched in 0.01 s: body of f changed")
+    session.status("restarting", run=2, message="patched in 0.01 s: body of f changed")
+    for run in (2, 3):
+        session.status("ready", run=run, message="restarted in 0.10 s")
+    session.say(type="log", level="info", text="end")
+    await client.logged("shop: end")
+    told = [each.message for each in client.of(types.WINDOW_LOG_MESSAGE)]
+    outcomes = [text for text in told if " in 0." in text or "held" in text]
+    assert outcomes == [
+        "shop: patched in 0.01 s: body of f changed",
+        "shop: restarted in 0.10 s",
+        "shop: restarted in 0.10 s",
+    ]

@@ -45,9 +45,7 @@ async function configured(): Promise<App[]> {
     const folder = vscode.Uri.joinPath(uri, '..').fsPath;
     for (const name of configuredApps(text, baseName(uri) as ConfigurationFile)) {
       apps.push({
-        title: name === '' ? 'the configured app' : name,
-        place: vscode.workspace.asRelativePath(uri),
-        start: name === '' ? { cwd: folder } : { cwd: folder, name },
+        title: name, place: vscode.workspace.asRelativePath(uri), start: { cwd: folder, name },
       });
     }
   }
@@ -89,7 +87,7 @@ async function exists(uri: vscode.Uri): Promise<boolean> {
  * where there is one, else to pyproject.toml. What has an app already is left as it is, and said.
  */
 export async function writeToConfiguration(
-  { command, cwd }: StartArguments, interpreter: string | undefined,
+  { command, cwd, name = 'app' }: StartArguments, interpreter: string | undefined,
 ): Promise<void> {
   const folder = cwd === undefined
     ? vscode.workspace.workspaceFolders?.[0]?.uri
@@ -98,24 +96,22 @@ export async function writeToConfiguration(
   const own = vscode.Uri.joinPath(folder, 'onsave.toml');
   const uri = await exists(own) ? own : vscode.Uri.joinPath(folder, 'pyproject.toml');
   if (!await exists(uri)) await vscode.workspace.fs.writeFile(uri, new Uint8Array());
-  const name = baseName(uri) as ConfigurationFile;
+  const file = baseName(uri) as ConfigurationFile;
   // By way of the editor: what a person has not saved yet, line ends and encoding stay theirs.
   const document = await vscode.workspace.openTextDocument(uri);
-  const text = document.getText().replaceAll('\r\n', '\n');
-  const how = writing(text, name, command, interpreter);
+  const how = writing(
+    document.getText().replaceAll('\r\n', '\n'), file, name, command, interpreter);
   let line: number;
   if ('line' in how) {
     ({ line } = how);
     void vscode.window.showWarningMessage(
-      `${name} names an app already, and was left as it is. Change it by hand.`);
+      `${file} has an app there already, and was left as it is. Change it by hand.`);
   } else {
-    line = text.slice(0, how.offset).split('\n').length - 1;
-    const end = text.slice(0, how.offset).split('\n').at(-1)?.length ?? 0;
     const edit = new vscode.WorkspaceEdit();
-    edit.insert(uri, new vscode.Position(line, end), how.insert);
+    edit.insert(uri, document.lineAt(document.lineCount - 1).range.end, how.append);
     await vscode.workspace.applyEdit(edit);
     await document.save();
-    line += how.insert.trimEnd().split('\n').length - 1;
+    line = document.lineCount - 2;
   }
   await vscode.window.showTextDocument(document, { selection: new vscode.Range(line, 0, line, 0) });
 }

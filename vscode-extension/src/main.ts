@@ -52,8 +52,14 @@ export async function activate(context: vscode.ExtensionContext): Promise<Api> {
     server.onStopped(() => { sessions.setStatus([]); }),
     createStatusBar(sessions),
     createLanguageStatus(sessions, ask),
-    new SessionTree(sessions, async (name) =>
-      (await server.running?.sendRequest(ext.loaded, { name }))?.files ?? []),
+    new SessionTree(sessions, async (name) => {
+      try {
+        return (await server.running?.sendRequest(ext.loaded, { name }))?.files ?? [];
+      } catch (error) { // it is about to end, and so is its place in the tree
+        log.debug(String(error));
+        return [];
+      }
+    }),
     decorateFiles(sessions, ask),
     notifyFailures(sessions),
     refreshPages(sessions),

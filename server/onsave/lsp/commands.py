@@ -104,7 +104,8 @@ async def why(server: OnsaveServer, arguments: Mapping[str, Any]) -> ext.Why:
     told = []
     for link, answer in zip(links, answers, strict=True):
         if isinstance(answer, BaseException):
-            server.log("warning", str(answer))
+            level = "debug" if isinstance(answer, SessionEnded) else "warning"
+            server.log(level, str(answer))
             continue
         told.append(
             ext.WhySession(
@@ -121,8 +122,12 @@ async def why(server: OnsaveServer, arguments: Mapping[str, Any]) -> ext.Why:
 
 
 async def loaded(server: OnsaveServer, name: str | None) -> ext.Loaded:
-    """The workspace files that the app of a session has loaded. Raises ControlError."""
-    answer = await server.sessions.named(name).request("files")
+    """The workspace files that the app of a session has loaded: none if the session ends while it
+    is asked. Raises ControlError."""
+    try:
+        answer = await server.sessions.named(name).request("files")
+    except SessionEnded:
+        return ext.Loaded(files=[])
     return ext.Loaded(
         files=[
             ext.LoadedFile(uri=server.uri_of(path), kind=kind, module=module, importer=importer)

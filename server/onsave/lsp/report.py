@@ -84,10 +84,14 @@ class Report:
     def _log_outcome(self, link: Link, status: Message) -> None:
         """``shop: restarted in 0.41 s``, once."""
         outcome = (status["run"], status.get("message"))
-        if outcome[1] and outcome != self._outcomes.get(link):
-            level = "warning" if status["state"] in ("held", "broken") else "info"
-            self._server.log(level, f"{link.name}: {outcome[1]}")
-        self._outcomes[link] = outcome
+        wrong = status["state"] in ("held", "broken")
+        # What was said before we came is of interest only where it still has to be mended.
+        before = self._outcomes.setdefault(link, (0, None) if wrong else outcome)
+        # On its way up, a run still has the message of the one before it.
+        still = status["state"] in _WORKING and before[1] == outcome[1]
+        if outcome[1] and outcome != before and not still:
+            self._server.log("warning" if wrong else "info", f"{link.name}: {outcome[1]}")
+            self._outcomes[link] = outcome
 
     # --- status and progress ----------------------------------------------------------------
 

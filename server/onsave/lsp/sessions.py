@@ -128,8 +128,8 @@ class Link:
     async def _receive(self) -> Message | None:
         try:
             line = await self._reader.readuntil(b"\n")
-        except asyncio.IncompleteReadError:
-            return None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None  # it has ended, maybe without having read all that was sent
         except asyncio.LimitOverrunError:
             raise ControlError(f"a line of more than {protocol.MAX_LINE} bytes") from None
         return protocol.decode(line, protocol.EVENT_MESSAGES)

@@ -5,101 +5,36 @@
 // PYTHON has Flask and runs the sample app. Each step is printed as it is done, screenshots go to
 // ARTEFACTS; exit code 0 if all steps were done, 1 with the reason (and a last screenshot) if not.
 
-import fs from 'node:fs';
-import net from 'node:net';
-import os from 'node:os';
-import path from 'node:path';
-import { openBrowser, startServer, until } from './code_server.mjs';
+import { until } from './code_server.mjs';
+import { Person } from './person.mjs';
 
-const [vsix, python, artefacts] = process.argv.slice(2).map((argument) => path.resolve(argument));
-const sample = path.join(import.meta.dirname, 'sample');
-const began = Date.now();
-fs.mkdirSync(artefacts, { recursive: true });
+const person = await Person.sitsDown(process.argv.slice(2));
+const { page } = person;
+const statusItem = person.status;
+const fetched = (at) => person.fetched(at);
+const statusSays = (wanted) => person.statusSays(wanted);
+const open = (file) => person.open(file);
+const edit = (...args) => person.edit(...args);
+const command = (title) => person.command(title);
+const noToasts = () => person.noToasts();
+const say = (text) => person.say(text);
+const shot = (name) => person.shot(name);
 
-const workspace = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'onsave-work-')), 'shop');
-fs.cpSync(sample, workspace, { recursive: true, filter: (file) => !file.includes('__pycache__') });
-const port = await new Promise((resolve) => {
-  const server = net.createServer().listen(0, '127.0.0.1', () => {
-    const { port: free } = server.address();
-    server.close(() => resolve(free));
-  });
-});
-const fetched = async (at = '/') => (await fetch(`http://127.0.0.1:${port}${at}`)).text();
-
-const server = await startServer({
-  vsix, env: { FLASK_RUN_PORT: String(port), PYTHONUNBUFFERED: '1' },
-  settings: { 'onsave.interpreter': python, 'workbench.colorTheme': 'Default Dark Modern' },
-});
-const { browser, page } = await openBrowser();
-
-const say = (text) => console.log(`${((Date.now() - began) / 1000).toFixed(1).padStart(5)}s  ${text}`);
-const shot = (name) => page.screenshot({ path: path.join(artefacts, `${name}.png`) });
-
-const statusItem = page.locator('#onsave\\.onsave\\.onsave');
-async function statusSays(wanted) {
-  const text = await until(`the status bar says ${wanted}`, async () => {
-    const now = (await statusItem.innerText()).replaceAll('\u00a0', ' ').trim();
-    if (wanted.test(now)) return now;
-    throw new Error(now);
-  });
-  say(`status bar: ${text}`);
-}
-
-const statusIsRed = () =>
-  statusItem.evaluate((element) => element.classList.contains('error-kind'));
-
-/** Opens a file by its name, as a person does, who tries again where the editor was too busy. */
-async function open(file) {
-  const base = path.basename(file);
-  // "prices.py" alone, not "test_prices.py".
-  const name = new RegExp(`^${base.replaceAll('.', '\\.')}$`);
-  const patience = { timeout: 15_000 };
-  await until(`${file} is open`, async () => {
-    await page.keyboard.press('Control+p');
-    await page.locator('.quick-input-widget input[type="text"]').fill(file, patience);
-    await page.locator('.quick-input-list .label-name').filter({ hasText: name })
-      .first().click(patience);
-    await page.locator(`.tab.active[data-resource-name="${base}"]`).waitFor(patience);
-    return true;
-  });
-}
-
-/** Replaces `before` by `after` in the open editor's `file` and presses Ctrl+S. */
-async function edit(file, before, after) {
-  await open(file);
-  const disk = path.join(workspace, file);
-  const text = fs.readFileSync(disk, 'utf8');
-  if (!text.includes(before)) throw new Error(`${file} has no ${before}`);
-  const wanted = text.replace(before, after);
-  await page.locator('.editor-instance .view-lines').first().click();
-  await page.keyboard.press('Control+a');
-  await page.keyboard.insertText(wanted);
-  await page.keyboard.press('Control+s');
-  await until(`${file} is saved`, () => fs.readFileSync(disk, 'utf8') === wanted);
-}
-
-async function command(title) {
-  await page.keyboard.press('F1');
-  await page.locator('.quick-input-widget input[type="text"]').fill(`>${title}`);
-  await page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().click();
-}
-
-async function noToasts() {
-  const texts = await page.locator('.notification-toast').allInnerTexts();
-  if (texts.length > 0) throw new Error(`a toast: ${texts.join('; ')}`);
-}
+const lens = page.locator('.codelens-decoration a');
+/** The lens says what the status bar says: both come from one value. */
+const lensSays = (text) => until(`the lens says ${text}`, async () =>
+  (await lens.allInnerTexts()).some((one) => one.replaceAll('\u00a0', ' ').includes(text)));
 
 async function steps() {
-  await page.goto(`${server.url}/?folder=${workspace}`);
-  await page.locator('.explorer-folders-view .monaco-list-row').first().waitFor({ timeout: 180_000 });
-  say('the workbench is up');
+  await person.opensTheFolder();
 
   await open('app.py');
-  const lens = page.locator('.codelens-decoration a', { hasText: 'Run with onsave' }).first();
-  await lens.waitFor({ timeout: 60_000 });
+  const run = page.locator('.codelens-decoration a', { hasText: 'Run with onsave' }).first();
+  await run.waitFor({ timeout: 60_000 });
   await shot('lens');
-  await lens.click();
+  await run.click();
   await statusSays(/shop: ready/);
+  await lensSays('ready · restart');
   await until('the page is served', async () => (await fetched()) === 'Tea costs 3 €');
   const first = await fetched('/pid');
   await page.locator('.terminal-wrapper .xterm-screen').first().waitFor();
@@ -115,7 +50,8 @@ async function steps() {
   await edit('app.py', 'return f"A pot', 'return return f"A pot');
   await statusSays(/shop: held/);
   await page.locator('.squiggly-error').first().waitFor({ timeout: 60_000 });
-  if (!await statusIsRed()) throw new Error('the status bar is not red');
+  await lensSays('held · restart');
+  if (!await person.statusIsRed()) throw new Error('the status bar is not red');
   if (await fetched() !== 'A pot of tea costs 3 €') throw new Error('the page changed');
   if (await fetched('/pid') !== serving) throw new Error('another process serves');
   await shot('held');
@@ -124,6 +60,7 @@ async function steps() {
   await edit('app.py', 'return return', 'return');
   await statusSays(/shop: ready/);
   await until('no squiggle is left', async () => await page.locator('.squiggly-error').count() === 0);
+  await lensSays('ready · restart');
   if (await fetched('/pid') !== serving) throw new Error('mending what never ran restarted it');
   say('mended, by the same process');
 
@@ -203,19 +140,4 @@ async function steps() {
   say('picked from the list, run and stopped, without a notification');
 }
 
-let code = 0;
-try {
-  await steps();
-} catch (error) {
-  code = 1;
-  console.log(`FAILED: ${error.stack ?? error}`);
-  await shot('failure').catch(() => undefined);
-  const logs = fs.readdirSync(server.data, { recursive: true })
-    .filter((file) => file.endsWith('onsave.log'));
-  for (const log of logs) console.log(fs.readFileSync(path.join(server.data, log), 'utf8'));
-} finally {
-  await browser.close();
-  await server.stop();
-  fs.rmSync(path.dirname(workspace), { recursive: true, force: true, maxRetries: 20 });
-}
-process.exit(code);
+process.exit(await person.does(steps));
