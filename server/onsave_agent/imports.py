@@ -245,6 +245,7 @@ def _open_code(path):
             real = paths.real(os.path.abspath(path))
             reports.loaded(real, reports.digest_of_file(real), "main", "__main__")
             reports.flush()
+            ran.main_is_next()
     except Exception:
         pass
     return _real_open_code(path)

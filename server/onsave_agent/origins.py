@@ -41,7 +41,10 @@ def filename_of(module, path):
 def check_loader(module):
     # type: (ModuleType) -> None
     """Only what the import system itself has compiled can be compiled alike. Raises Refused."""
-    kind = type(vars(module).get("__loader__"))
+    loader = vars(module).get("__loader__")
+    if loader is None and module.__name__ == "__main__":
+        return  # runpy and debuggers compile a script as it is
+    kind = type(loader)
     if kind.__name__ != "SourceFileLoader" or "importlib" not in kind.__module__:
         where = "%s.%s" % (kind.__module__, kind.__qualname__)
         raise Refused("%s is transformed as it is imported (by %s)" % (module.__name__, where))

@@ -57,7 +57,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("how", ["script", "relative", "module", "package"])
+@pytest.mark.parametrize("how", ["script", "relative", "module", "package", "runpy"])
 def test_the_main_module(how: str, zygote: Zygote, tmp_path: Path) -> None:
     file = tmp_path / ("pkg/__main__.py" if how == "package" else "app.py")
     file.parent.mkdir(exist_ok=True)
@@ -72,6 +72,7 @@ def test_the_main_module(how: str, zygote: Zygote, tmp_path: Path) -> None:
         "relative": ["app.py"],
         "module": ["-m", "app"],
         "package": ["-m", "pkg"],
+        "runpy": ["-c", f"import runpy; runpy.run_path({str(file)!r}, run_name='__main__')"],
     }[how]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     process = subprocess.Popen(
