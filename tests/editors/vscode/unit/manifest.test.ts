@@ -55,6 +55,16 @@ test('the files that the manifest names are there', () => {
   }
 });
 
+test('the README\'s pictures travel with the extension', () => {
+  const readme = fs.readFileSync('README.md', 'utf8');
+  const pictures = [...readme.matchAll(/!\[[^\]]+\]\(([^)]+)\)/g)].map(([, file = '']) => file);
+  assert.ok(pictures.length >= 3);
+  for (const file of pictures) {
+    assert.match(file, /^media\/screenshots\//);
+    assert.ok(fs.existsSync(file), file);
+  }
+});
+
 test('no file is longer than a sitting', () => {
   for (const source of sources) assert.ok(source.split('\n').length < 400);
 });
