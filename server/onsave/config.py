@@ -34,6 +34,7 @@ class AppConfig:
     data_files: bool | tuple[str, ...] = True  # whether opened data files count, or which
     patch: bool = True
     hot: tuple[str, ...] = ()
+    linger: float = 1.0  # seconds that a call may go on with an old body after a patch
     snapshots: bool | Literal["libraries"] = True
     overlap: bool = True
     on_exit: str = "wait"
@@ -48,6 +49,7 @@ class AppConfig:
             once=once,
             rerun=rerun,
             hot=self.hot,
+            linger=self.linger,
             stop_timeout=self.stop_timeout,
         )
 
@@ -232,6 +234,7 @@ _VALUES: dict[str, Callable[[Any], Any]] = {
     "data-files": _data_files,
     "patch": _flag,
     "hot": _texts,
+    "linger": _timeout,
     "snapshots": _snapshots,
     "overlap": _flag,
     "on-exit": _one_of("wait", "restart", "end"),

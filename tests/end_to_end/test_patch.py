@@ -113,7 +113,26 @@ def test_what_ran_at_start_up_restarts(start: Start) -> None:
     session.settle()
     verdict = session.last_verdict("shop/__init__.py")
     assert verdict.action == "restart"
-    assert verdict.reason.startswith("create_app ran at start-up")
+    lines = session.project.read("shop/__init__.py").splitlines()
+    line = 1 + next(n for n, text in enumerate(lines) if text.startswith("def create_app"))
+    assert verdict.reason == f"create_app ran at start-up (__init__.py:{line})"
+
+
+def test_a_function_that_is_declared_hot_is_patched_although_it_ran(
+    start: Start, project: Callable[[str], Project]
+) -> None:
+    copy = project("flask")
+    copy.write("onsave.toml", 'hot = ["shop:create_*"]\n')
+    session = start(copy, SAMPLES["flask"].command, sample=SAMPLES["flask"])
+    before = session.identity()
+    path = session.path("shop/__init__.py")
+    functions = session.request("why", path=path)["functions"]
+    assert ["create_app", "patch", "declared hot"] in functions
+    copy.replace("shop/__init__.py", "app = Flask(__name__)", "app = Flask('shop')")
+    assert session.save_one("shop/__init__.py").action == "patch"
+    session.settle()
+    assert session.last_verdict("shop/__init__.py").action == "patch", session.story()
+    assert session.identity() == before
 
 
 def test_the_very_first_save_is_compared_with_what_runs(start: Start) -> None:

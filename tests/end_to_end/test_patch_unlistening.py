@@ -77,8 +77,8 @@ def test_what_ran_at_start_up_restarts_and_what_ran_later_is_patched(worker: Wor
 
     verdict = worker.save("done + 1", "done + 1 + 0")
     assert verdict.action == "restart"
-    assert verdict.reason == "counted ran at start-up"
     line = worker.project.read("jobs.py").splitlines().index("def counted(done):") + 1
+    assert verdict.reason == f"counted ran at start-up (jobs.py:{line})"
     told = [m for m in session.messages if m["type"] == "verdict"][-1]
     assert told["evidence"] == [[session.path("jobs.py"), line, "counted"]]
     third = worker.state(answer="answer-1 to one")
@@ -108,6 +108,6 @@ def test_a_program_that_is_there_to_end_is_never_patched_in_what_ran(
     worker.ask("one")
     first = worker.state(answer="answer-0 to one")
     verdict = worker.save("answer-0", "answer-1")
-    assert (verdict.action, verdict.reason) == ("restart", "answer has run already")
+    assert (verdict.action, verdict.reason) == ("restart", "answer has run already (jobs.py:9)")
     second = worker.state(answer="answer-1 to one")
     assert second["pid"] != first["pid"]

@@ -148,6 +148,15 @@ def test_a_function_declared_hot_is_patched_although_it_ran(run):
     assert app.save({"app.py": source.format(2, 2)}) == "tax ran at start-up"
 
 
+def test_without_a_global_lock_nothing_is_patched(run):
+    """Threads of a free-threaded build could see half of a patch."""
+    app = run(app="def f(): return 1")
+    app.run("import sys; sys._is_gil_enabled = lambda: False")
+    reason = "this Python runs without a global lock: nothing is swapped in one step"
+    assert app.save({"app.py": "def f(): return 2"}) == reason
+    assert app.ask("f()") == "1"
+
+
 def test_what_ran_only_after_ready_is_patched(run):
     app = run(app="def f(): return 1")
     app.ask("f()")

@@ -416,7 +416,7 @@ def _restart_instead(
     made = tuple(verdicts.of_refused(v, reason, evidence) for v in asked.verdicts)
     for verdict in made:
         moves.tell(app, out, verdict, [])
-    moves.want(app, out, Wanted(reason, made, asked.paths, forced=forced))
+    moves.want(app, out, Wanted(made[0].reason, made, asked.paths, forced=forced))
 
 
 def resumed(app: App, event: ev.Resumed, out: list[do.Effect]) -> None:

@@ -83,6 +83,8 @@ def of_stale(app: App, run: Run, results: Sequence[CheckResult]) -> tuple[Verdic
 
 def of_refused(verdict: Verdict, reason: str, evidence: tuple[Evidence, ...]) -> Verdict:
     """The verdict that takes the place of a patch which the app refused."""
+    if evidence:
+        reason += f" ({_name(evidence[0].path)}:{evidence[0].line})"
     return Verdict(Action.RESTART, verdict.path, reason, verdict.run, evidence or verdict.evidence)
 
 
