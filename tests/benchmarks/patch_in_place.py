@@ -9,6 +9,7 @@ What is compared with is installed into .cache/patch-bench; without it only onsa
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
 import subprocess
@@ -22,6 +23,7 @@ import measure
 from harness import Token
 
 ROUNDS = int(os.environ.get("ONSAVE_BENCH_SAVES", "9"))
+BATCHES = int(os.environ.get("ONSAVE_BENCH_BATCHES", "21"))
 PYTHON = Path(__file__).parents[2] / ".cache" / "patch-bench" / "bin" / "python"
 PACKAGES = ["uvicorn", "uvicorn-hmr", "jurigged", "fastapi", "sqlalchemy", "django"]
 
@@ -107,7 +109,8 @@ def table() -> str:
         else:
             body.append((kind, "never served it", "", ""))
     lines.append(measure.markdown(head, body))
-    lines.append("\n" + measure.markdown(("requests", "per second"), rates))
+    head = ("requests", "per second", "µs of CPU each")
+    lines.append("\n" + measure.markdown(head, rates))
     return "\n".join(lines)
 
 
@@ -162,7 +165,7 @@ def rounds(
 
 def throughput(
     projects: dict[str, measure.Project], ports: dict[str, int]
-) -> list[tuple[str, str]]:
+) -> list[tuple[str, ...]]:
     """The same requests in turn: to the app alone, and to the one that has been patched."""
     command = filled_in(COMMANDS["cold"])
     with (
@@ -176,16 +179,19 @@ def throughput(
             "with the agent": port,
             f"with the agent, after {ROUNDS} patches": ports["onsave"],
         }
-        found: dict[str, list[float]] = {name: [] for name in targets}
-        for _ in range(7):
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in targets}
+        for _ in range(BATCHES):
             for name, at in targets.items():
-                found[name].append(requests_a_second(at))
-    base = measure.statistics.median(found["without the agent"])
+                found[name].append(costs(at))
+    medians = {
+        name: [measure.statistics.median(each) for each in zip(*batches, strict=True)]
+        for name, batches in found.items()
+    }
+    rate, spent = medians["without the agent"]
     return [
-        (name, f"{measure.statistics.median(rates):.0f} "
-               f"({measure.statistics.median(rates) / base:.3f})")
-        for name, rates in found.items()
-    ]  # fmt: skip
+        (name, f"{own_rate:.0f} (×{own_rate / rate:.3f})", f"{own:.1f} (×{own / spent:.3f})")
+        for name, (own_rate, own) in medians.items()
+    ]
 
 
 @contextlib.contextmanager
@@ -196,15 +202,19 @@ def fresh_session(where: measure.Project) -> Iterator[tuple[measure.Session, int
         yield session, port
 
 
-def requests_a_second(port: int, count: int = 1500) -> float:
-    """Over one connection that is kept open, from this process."""
-    import http.client
-
+def costs(port: int, count: int = 1000) -> tuple[float, float]:
+    """Requests a second over one connection that is kept open, and the app's µs of CPU for each."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
-    began = time.perf_counter()
+
+    def get(page: str) -> str:
+        connection.request("GET", page)
+        return connection.getresponse().read().decode()
+
+    app = [measure.psutil.Process(int(get("/pid")))]
+    spent, began = measure.cpu_seconds(app), time.perf_counter()
     for _ in range(count):
-        connection.request("GET", "/word")
-        connection.getresponse().read()
+        get("/word")
     seconds = time.perf_counter() - began
+    spent = measure.cpu_seconds(app) - spent
     connection.close()
-    return count / seconds
+    return count / seconds, spent / count * 1e6
