@@ -1,4 +1,5 @@
-// Tests in a real extension host: `npm run test:host`, after tests/editors/vscode/setup.sh.
+// Tests in a real extension host: `npm run test:host`, after tests/editors/vscode/setup.sh. Those of
+// a workspace with several folders have one of their own (--label "several folders" runs only them).
 
 import fs from 'node:fs';
 import os from 'node:os';
@@ -6,13 +7,21 @@ import path from 'node:path';
 import { defineConfig } from '@vscode/test-cli';
 
 const tests = path.resolve('../tests/editors/vscode');
-const workspace = fs.mkdtempSync(path.join(os.tmpdir(), 'onsave-host-'));
-fs.cpSync(path.join(tests, 'sample'), workspace, { recursive: true });
-process.on('exit', () => { fs.rmSync(workspace, { recursive: true, force: true }); });
+const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'onsave-host-'));
+process.on('exit', () => { fs.rmSync(scratch, { recursive: true, force: true }); });
 
-export default defineConfig({
-  files: 'out/host/**/*.test.js',
-  workspaceFolder: workspace,
+const one = path.join(scratch, 'shop');
+fs.cpSync(path.join(tests, 'sample'), one, { recursive: true });
+const several = path.join(scratch, 'several.code-workspace');
+const folders = ['left', 'right'].map((name) => ({ path: name }));
+for (const folder of folders) fs.mkdirSync(path.join(scratch, folder.path));
+fs.writeFileSync(several, JSON.stringify({ folders }));
+
+const common = {
   useInstallation: { fromPath: path.join(tests, 'code') },
   mocha: { ui: 'bdd', timeout: 120_000 },
-});
+};
+export default defineConfig([
+  { label: 'one folder', files: 'out/host/!(folders).test.js', workspaceFolder: one, ...common },
+  { label: 'several folders', files: 'out/host/folders.test.js', workspaceFolder: several, ...common },
+]);
