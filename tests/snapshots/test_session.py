@@ -261,18 +261,54 @@ def test_tests_run_again(start: Start, snapshots: Wait, project: Callable[[str],
     assert "assert 1 == 2" in session.stdout and "1 failed, 1 passed" in session.stdout
 
 
-@pytest.mark.slow
+@pytest.fixture
+def layered(small: Project) -> Project:
+    """The small app with a module of its own, "words", which imports another, "base"."""
+    small.replace("app.py", "import http.server", "import words, http.server")
+    small.replace("app.py", '"/word": WORD', '"/word": words.word()')
+    small.write("base.py", "def text():\n    return 'base-0'\n")
+    text = "import base\nWORD = 'word-0'\ndef word():\n    return WORD + ' a ' + base.text()\n"
+    small.write("words.py", text)
+    return small
+
+
+def test_after_patches_a_snapshot_has_them_all(
+    start: Start, snapshots: Wait, layered: Project
+) -> None:
+    session = start(layered, COMMAND, env=with_library(layered))
+    snapshots(session)
+    pid = session.pid()
+    # Before the module that will be restarted for, and in it.
+    for name, old, new in (("base.py", "base-0", "base-1"), ("words.py", " a ", " b ")):
+        layered.replace(name, old, new)
+        assert session.save_one(name).action == "patch", session.story()
+        session.until(lambda s, new=new: new in s.ask("/word"), "it is live")
+    assert session.pid() == pid
+    snapshot = snapshots(session)
+    change(session, Token("words.py", "word", "/word"))
+    session.settle()
+    assert session.ask("/word") == "word-1 b base-1"
+    assert session.pid() == snapshot["processes"][0]["pid"], session.story()
+
+
+@pytest.mark.parametrize("where", ["words.py", "app.py"])
 def test_many_restarts_leave_nothing_behind(
-    start: Start, snapshots: Wait, small: Project
+    start: Start, snapshots: Wait, layered: Project, where: str
 ) -> None:
     """Memory, descriptors and processes stay flat. ONSAVE_TEST_RESTARTS: how many."""
-    session = start(small, COMMAND, env=with_library(small))
+    setting = '"libraries"' if where == "app.py" else "true"
+    layered.write("onsave.toml", f"snapshots = {setting}\n")
+    session = start(layered, COMMAND, env=with_library(layered))
     process = psutil.Process(session.process.pid)
-    count = int(os.environ.get("ONSAVE_TEST_RESTARTS", "100"))
+    count = int(os.environ.get("ONSAVE_TEST_RESTARTS", "20"))
     seen = []
     for number in range(count):
         snapshots(session)
-        change(session, WORD)
+        layered.replace(where, "\n", f"\nA{number} = {number}\n")
+        run = session.status["run"]
+        session.save(where)
+        session.until_state("ready", after=run)
+        assert "word-0" in session.ask("/word")
         if number in (count // 4, count - 1):
             session.settle()
             snapshots(session)

@@ -31,9 +31,14 @@ class Findings:
     @property
     def point(self) -> str | None:
         """The module before which a snapshot is to stand; None: before any of the app's code."""
-        if self.scouted is None or (self.scouted.library and self.libraries):
+        scouted = self.scouted
+        if scouted is None:
             return None
-        return self.scouted.before
+        # Where libraries are imported ahead, the place before all is good for any edit, and in the
+        # midst of a library's execution others can't be imported.
+        if self.libraries and (scouted.library or not scouted.until):
+            return None
+        return scouted.before
 
     @property
     def names(self) -> list[str]:
