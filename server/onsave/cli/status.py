@@ -9,7 +9,7 @@ from onsave.control import ControlError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Show the apps that run under onsave, and what their next restart starts from."
+    parser.description = "Show the apps that run under onsave, and what a restart would start from."
     talk.add_name(parser)
     talk.add_json(parser)
 
