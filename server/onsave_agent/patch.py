@@ -85,7 +85,7 @@ def which_ran(message):
     path = message["path"]
     known = [ran.before(origins.filename_of(m, path)) for m in origins.modules_of(path)]
     functions = None
-    if known and None not in known:
+    if None not in known:  # A process that has not loaded the file has run nothing of it.
         functions = sorted(list(where) for where in set().union(*known))  # type: ignore[arg-type]
     return {
         "type": "ran",

@@ -111,3 +111,65 @@ def test_a_program_that_is_there_to_end_is_never_patched_in_what_ran(
     assert (verdict.action, verdict.reason) == ("restart", "answer has run already (jobs.py:9)")
     second = worker.state(answer="answer-1 to one")
     assert second["pid"] != first["pid"]
+
+
+POOL = """
+import multiprocessing, os, sys, time
+from pathlib import Path
+import jobs
+
+def serve(folder):
+    while True:
+        for question in folder.glob("*.question"):
+            answer = f"{os.getpid()} {jobs.answer(question.name)}"
+            draft = folder / f"{os.getpid()}.draft"
+            draft.write_text(answer)
+            draft.replace(folder / f"{os.getpid()}.answer")
+        time.sleep(0.02)
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    folder = Path(sys.argv[2])
+    workers = [multiprocessing.Process(target=serve, args=(folder,)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_all_processes_of_a_pool_are_patched(
+    method: str, start: Start, project: Callable[[str], Project]
+) -> None:
+    copy = project("worker")
+    copy.write("pool.py", POOL)
+    folder = copy / "answers"
+    folder.mkdir()
+    session = start(copy, ["{python}", "pool.py", method, str(folder)])
+
+    def is_over(session: Session) -> bool:
+        found = session.request("why", path=session.path("jobs.py"))["functions"]
+        return ["answer", "patch", "had not run when the app was ready"] in found
+
+    def answers(word: str) -> set[int]:
+        """The processes that answer so, once two do and none answers otherwise."""
+
+        def read() -> set[int] | None:
+            said = [file.read_text().split() for file in folder.glob("*.answer")]
+            good = {int(pid) for pid, answer, *_ in said if answer == word}
+            return good if len(good) == len(said) == 2 else None
+
+        return until(read, f"two processes say {word}\n{session.story()}")
+
+    session.until(
+        lambda s: len(s.status["processes"]) >= 3 and is_over(s),
+        "the start-up of all processes is over",
+    )
+    (folder / "one.question").touch()
+    before = answers("answer-0")
+    copy.replace("jobs.py", "answer-0", "answer-1")
+    assert session.save_one("jobs.py").action == "patch"
+    session.settle()
+    assert session.last_verdict("jobs.py").action == "patch", session.story()
+    assert answers("answer-1") == before
