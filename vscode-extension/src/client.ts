@@ -159,7 +159,14 @@ export class Server implements vscode.Disposable {
       await client.start();
     } catch (error) {
       this.log.error(`${command?.join(' ') ?? ''}: ${String(error)}`);
-      this.tell('onsave\'s server could not be started. The log says why.', 'onsave.server');
+      const taken = /command '(onsave\.[\w.]+)' already exists/.exec(String(error))?.[1];
+      if (taken === undefined) {
+        this.tell('onsave\'s server could not be started. The log says why.', 'onsave.server');
+      } else {
+        this.tell(`Another extension runs onsave's server as well: ${taken} is its command. One of `
+          + 'the two must be disabled.', 'Show Extensions');
+      }
+      await this.end();
     } finally {
       this.starting = false;
     }
@@ -191,15 +198,19 @@ export class Server implements vscode.Disposable {
     }
   }
 
-  /** An error that a person must do something about; `setting` is where they may. */
-  private tell(message: string, setting: string): void {
+  /** An error that a person must do something about: in a setting, or among the extensions. */
+  private tell(message: string, place: string): void {
     this.log.error(message);
-    void vscode.window.showErrorMessage(message, 'Try Again', 'Show Log', 'Open Settings')
+    const go = place.startsWith('onsave.') ? 'Open Settings' : place;
+    void vscode.window.showErrorMessage(message, 'Try Again', 'Show Log', go)
       .then((choice) => {
         if (choice === 'Try Again') void this.restart();
         if (choice === 'Show Log') this.log.show();
         if (choice === 'Open Settings') {
-          void vscode.commands.executeCommand('workbench.action.openSettings', setting);
+          void vscode.commands.executeCommand('workbench.action.openSettings', place);
+        }
+        if (choice === 'Show Extensions') {
+          void vscode.commands.executeCommand('workbench.extensions.search', '@enabled onsave');
         }
       });
   }

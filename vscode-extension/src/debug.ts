@@ -172,8 +172,12 @@ export class Debugging implements vscode.Disposable {
 
   private tellMissing({ python, problem }: Debuggee): void {
     this.host.log.warn(`${python} has no debugpy: ${problem ?? ''}`);
+    const install = 'Show Python Debugger Extension';
     void vscode.window.showErrorMessage(
       `The app runs, but is not debugged: ${python} has no debugpy. Install it there (pip install `
-      + 'debugpy) or install the Python Debugger extension.');
+      + 'debugpy) or install the Python Debugger extension.', install).then((choice) => {
+      if (choice !== install) return;
+      void vscode.commands.executeCommand('workbench.extensions.search', '@id:ms-python.debugpy');
+    });
   }
 }
