@@ -338,6 +338,17 @@ def test_status_shows_it(start: Start, snapshots: Wait, small: Project) -> None:
     snapshots(session, lambda s: "app.py is read first" in s["reason"])
 
 
+def test_a_restart_that_was_asked_for_is_whole(
+    start: Start, snapshots: Wait, layered: Project
+) -> None:
+    session = start(layered, COMMAND, env=with_library(layered))
+    snapshot = snapshots(session)["processes"][0]["pid"]
+    session.request("restart", wait=True)
+    session.until_state("ready", after=1)
+    assert session.pid() != snapshot and "from a snapshot" not in session.stderr
+    assert snapshots(session)["processes"][0]["pid"] == snapshot  # it is as good as before
+
+
 def test_nothing_runs_ahead_where_two_runs_must_not_be(
     start: Start, snapshots: Wait, small: Project
 ) -> None:

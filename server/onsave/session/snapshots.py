@@ -282,10 +282,13 @@ class Snapshots:
         self, run: int, argv: list[str], env: dict[str, str], told: Mapping[str, Any],
         stale: Sequence[str],
     ) -> Snapshot | None:  # fmt: skip
-        """Send the snapshot on as run ``run``; None where the start has to be cold."""
+        """Send the snapshot on as run ``run``; None where the start has to be cold.
+
+        stale: for which files; none where somebody asked for a restart: they get a whole one.
+        """
         self.edited(stale)
         snapshot = next((s for s in self._all.values() if s.state == "ready"), None)
-        if snapshot is None or self._doubt:
+        if snapshot is None or not stale or self._doubt:
             return None
         why = self._why_not(snapshot, argv, env, told, stale)
         if why is not None:
