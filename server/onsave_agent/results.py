@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _LRU = functools._lru_cache_wrapper
 _BUILTINS = builtins.__dict__
+_ATOMS = swap.ATOMS
 #: Packages whose wrappers hold machine code, or a trace, of all that the function calls.
 _COMPILERS = ("jax", "jaxlib", "numba", "torch", "tensorflow", "triton", "taichi")
 #: Where such wrappers have the function that they were made of.
@@ -31,7 +32,7 @@ _LAYERED = frozenset(
     [FunctionType, staticmethod, classmethod, property, _LRU, functools.cached_property,
      functools.partial, list, tuple, dict]
 )  # fmt: skip
-_COMMON = swap.ATOMS | {FunctionType, dict}
+_COMMON = _ATOMS | {FunctionType, dict}
 #: Containers that are larger are not looked through; what lies deeper is not looked for.
 _MOST = 2000
 _DEEPEST = 5
@@ -44,15 +45,16 @@ def outdated(names, changed):
     Raises Refused where a compiler holds what it made of one.
     """
     found = []  # type: list[object]
+    bound = list(_bound())
     calls = None  # type: _Calls | None
     compilers = any(name in sys.modules for name in _COMPILERS)
-    for thing in _wrappers(compilers):
+    for thing in _wrappers(bound, compilers):
         code = _code_of(thing)
         is_cache = type(thing) is _LRU
         if code is None or (is_cache and not thing.cache_info().currsize):  # type: ignore[attr-defined]
             continue
         if calls is None:
-            calls = _Calls(names, {id(function) for function in changed})
+            calls = _Calls(bound, names, {id(function) for function in changed})
         if not calls.reach(thing, code):
             continue
         if not is_cache:
@@ -71,15 +73,15 @@ def _code_of(thing):
     return None
 
 
-def _wrappers(compilers):
-    # type: (bool) -> Iterator[object]
+def _wrappers(bound, compilers):
+    # type: (list[tuple[str, object]], bool) -> Iterator[object]
     """The project's lru_caches and, where there are ``compilers``, compiled functions."""
     seen = set()  # type: set[int]
     for namespace in _namespaces():
         for value in list(namespace.values()):
             kind = type(value)
             # Most are done with here: in a large app it is this that a patch takes longest for.
-            if kind in swap.ATOMS:
+            if kind in _ATOMS:
                 continue
             bare = kind not in _LAYERED or (kind is FunctionType and not value.__closure__)
             if bare and not compilers:
@@ -141,7 +143,7 @@ def _layers(value, depth):
     elif kind is functools.partial:
         inner = [value.func]
     elif kind in (list, tuple, dict) and len(value) <= 100:
-        inner = list(value.values() if kind is dict else value)
+        inner = [x for x in (value.values() if kind is dict else value) if type(x) not in _ATOMS]
     for thing in inner:
         yield from _layers(thing, depth - 1)
 
@@ -161,51 +163,59 @@ def _contents(function):
 class _Calls:
     """Which name leads to which, over all of the project."""
 
-    def __init__(self, names, changed):
-        # type: (set[str], set[int]) -> None
-        self._changed = set(names)  # names that lead to what has changed
+    def __init__(self, bound, names, changed):
+        # type: (list[tuple[str, object]], set[str], set[int]) -> None
+        self._changed = names
         self._targets = changed
-        #: name → the names that are used by what it stands for
-        self._used = {}  # type: dict[str, set[str]]
-        for name, value in _bound():
-            self._note(name, value)
+        self._values = {}  # type: dict[str, list[object]]
+        for name, value in bound:
+            self._values.setdefault(name, []).append(value)
+        #: name → the names that are used by what it stands for; None: it leads to what has changed
+        self._used = {}  # type: dict[str, set[str] | None]
 
     def reach(self, thing, code):
         # type: (object, CodeType) -> bool
         """Whether a cached function, whose code that is, may call what has changed."""
         if any(name.startswith("__") for name in self._changed):
             return True  # Operators call these, by no name.
-        names = {code.co_name}
-        self._use(names, code)
-        self._changed.discard("")
-        self._used[""] = set()
-        self._note("", thing)  # what it has closed over, and what it was called with
-        waiting = [*names, ""]
+        # What it has closed over, and what it was called with.
+        used = self._used_by([thing])
+        if used is None:
+            return True
+        waiting = [code.co_name, *_names_in(code), *used]
         seen = set()  # type: set[str]
         while waiting:
             name = waiting.pop()
-            if name in self._changed:
+            if name in seen:
+                continue
+            seen.add(name)
+            if name not in self._used:
+                self._used[name] = self._used_by(self._values.get(name, []))
+            used = self._used[name]
+            if name in self._changed or used is None:
                 return True
-            if name not in seen:
-                seen.add(name)
-                waiting.extend(self._used.get(name, ()))
+            waiting.extend(used)
         return False
 
-    def _note(self, name, value):
-        # type: (str, object) -> None
-        used = self._used.setdefault(name, set())
-        functions = _functions_in(value)
-        if functions is None or any(id(function) in self._targets for function in functions):
-            self._changed.add(name)
-        for function in functions or ():
-            used.add(function.__name__)
-            self._use(used, function.__code__)
+    def _used_by(self, values):
+        # type: (list[object]) -> set[str] | None
+        """The names that the functions in these values use; None if one of them has changed."""
+        used = set()  # type: set[str]
+        for value in values:
+            functions = _functions_in(value)
+            if functions is None or any(id(function) in self._targets for function in functions):
+                return None
+            for function in functions:
+                used.add(function.__name__)
+                used.update(_names_in(function.__code__))
+        return used
 
-    def _use(self, names, code):
-        # type: (set[str], CodeType) -> None
-        for inner in codes.inside(code):
-            names.update(inner.co_names)
-            names.update(inner.co_freevars)
+
+def _names_in(code):
+    # type: (CodeType) -> Iterator[str]
+    for inner in codes.inside(code):
+        yield from inner.co_names
+        yield from inner.co_freevars
 
 
 def _functions_in(value):
@@ -219,7 +229,7 @@ def _functions_in(value):
     while waiting:
         thing, depth = waiting.pop()
         kind = type(thing)
-        if kind in swap.ATOMS or id(thing) in seen or isinstance(thing, type):
+        if kind in _ATOMS or id(thing) in seen or isinstance(thing, type):
             continue  # What a class holds is bound to names in it.
         seen.add(id(thing))
         if depth > _DEEPEST or len(seen) > _MOST:
