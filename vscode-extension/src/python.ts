@@ -12,24 +12,36 @@ export interface Interpreter {
   from: string;
 }
 
+/** Another extension may search the whole disk first; after so long onsave starts without it. */
+const PATIENCE_MS = 15_000;
+
 /**
  * The interpreter of the app in `folder`, from the first source that knows one. A source that
- * throws (another extension's failure is not ours) is passed over, and `complain` told.
+ * throws or does not answer (another extension's failure is not ours) is passed over, and
+ * `complain` told.
  */
 export async function chooseInterpreter(
   sources: readonly InterpreterSource[],
   folder: string | undefined,
   complain: (message: string) => void,
+  patience = PATIENCE_MS,
 ): Promise<Interpreter | undefined> {
   for (const source of sources) {
     try {
-      const path = await source.find(folder);
+      const path = await within(patience, source.find(folder));
       if (path !== undefined && path !== '') return { path, from: source.name };
     } catch (error) {
       complain(`${source.name} could not tell the interpreter: ${String(error)}`);
     }
   }
   return undefined;
+}
+
+function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = setTimeout(() => { reject(new Error('no answer')); }, milliseconds);
+    promise.then(resolve, reject).finally(() => { clearTimeout(late); });
+  });
 }
 
 /**

@@ -27,6 +27,15 @@ test('a source that throws is passed over, and that is told', async () => {
   assert.match(told[0] ?? '', /envs could not tell.*no such api/);
 });
 
+test('a source that never answers is passed over as well', async () => {
+  const told: string[] = [];
+  const silent = { name: 'silent', find: () => new Promise<string>(() => undefined) };
+  const found = await chooseInterpreter(
+    [silent, { name: 'b', find: () => Promise.resolve('/b') }], '/w', (text) => told.push(text), 20);
+  assert.deepEqual(found, { path: '/b', from: 'b' });
+  assert.deepEqual(told, ['silent could not tell the interpreter: Error: no answer']);
+});
+
 test('no source knows: undefined, not a guess', async () => {
   assert.equal(await chooseInterpreter([knows('a', undefined)], undefined, silent), undefined);
 });
