@@ -189,7 +189,8 @@ def _go_ahead(ahead):
 
     agent.ahead, imports.before = ahead, ahead.before
     # An exception ends what runs ahead without a word: nothing is to be printed.
-    sys.excepthook._real = ahead.leave  # type: ignore[attr-defined]
+    hook = sys.excepthook  # type: Any
+    hook._real = ahead.leave
 
 
 def _scout(connection, message):
@@ -209,12 +210,13 @@ def _ahead(connection, message, later):
     from onsave_agent import agent, imports
     from onsave_agent.ahead import Ahead, connections, quiet
 
-    real = sys.excepthook._real  # type: ignore[attr-defined]
+    hook = sys.excepthook  # type: Any  # ours; the app may put its own in front of it
+    real = hook._real
 
     def arrive():
         # type: () -> None
         agent.ahead = imports.before = None
-        sys.excepthook._real = real  # type: ignore[attr-defined]
+        hook._real = real
         try:
             restore = quiet(ahead.leave)
             modules.reconcile()

@@ -227,6 +227,19 @@ def test_tracebacks_are_as_ever(stand: Begin, python: str) -> None:
     assert (resumed.code, cold.code) == (1, 1)
 
 
+def test_its_own_excepthook(stand: Begin, python: str) -> None:
+    app = stand(python, "app.py")
+    app.write(
+        app="import sys\nbefore = sys.excepthook\n"
+        "def hook(*what):\n    print('told', flush=True)\n    before(*what)\n"
+        "sys.excepthook = hook\nimport second\nprint(vars(hook))\n1 / 0\n",
+        second="",
+    )
+    resumed, cold = app.resumed_ahead("second.py"), app.cold()
+    assert (resumed.out, resumed.err, resumed.code) == (cold.out, cold.err, cold.code)
+    assert cold.out == "{}\ntold\n" and "ZeroDivisionError" in cold.err
+
+
 @pytest.mark.parametrize("meanwhile", ["import other\n", "", "1 / 0\n", "raise SystemExit\n"])
 def test_a_start_that_goes_another_way(stand: Begin, one_python: str, meanwhile: str) -> None:
     """It was to come to "second", and does not: it ends without a trace."""
