@@ -1,7 +1,7 @@
-"""Imports that a patch adds to the top of a module, or takes away.
+"""Names that a patch binds or unbinds: functions, and imports at the top of a module.
 
 Sound where a fresh process would execute the same modules in the same order and bind the same
-things, and nobody has looked for the name (see ``lookups``). An entry is
+things, and nobody has looked for the name (see ``lookups``). An import is
 [name that is bound, "" if none; module that is imported; name taken from it, "" for itself; module
 that is bound where that is ""; whether the module is still, or was already, imported at or before
 that place], as ``core.change`` has it.
@@ -10,7 +10,7 @@ that place], as ``core.change`` has it.
 import sys
 from types import FunctionType, ModuleType
 
-from onsave_agent import lookups, paths, ran
+from onsave_agent import lookups, origins, paths, ran
 from onsave_agent.codes import Refused
 
 TYPE_CHECKING = False
@@ -18,6 +18,34 @@ if TYPE_CHECKING:
     from typing import Any
 
     from onsave_agent.additions import Setting
+
+
+def check(modules, order):
+    # type: (list[ModuleType], dict[str, Any]) -> None
+    """Raise Refused unless what a patch binds, unbinds or reorders is nobody's concern."""
+    for qualname, name, _line, _header in order["added"]:
+        owner = origins.owner_of(modules, qualname)
+        why = lookups.why_not_added(modules, owner, qualname, name)
+        _refuse("%s was added, and %s", qualname, why)
+    for name, _line in order["removed"]:
+        why = lookups.why_somebody_else_counts_on(modules, name)
+        _refuse("%s was removed, and %s", name, why)
+    for prefix in order["reordered"]:
+        owner = origins.owner_of(modules, prefix + "f") if prefix else None
+        why = "its class was not found" if prefix and owner is None else None
+        why = why or lookups.why_order_matters(owner)
+        _refuse("the order of functions in %s changed, and %s", prefix[:-1] or "the module", why)
+    for module in modules:
+        new = [added(module, entry) for entry in order["imports"]]
+        check_unrun(module, order["unrun"], new)
+        for entry in order["unbound"]:
+            check_unbound(module, entry)
+
+
+def _refuse(text, what, why):
+    # type: (str, str, str | None) -> None
+    if why is not None:
+        raise Refused(text % (what, why))
 
 
 def added(module, entry):

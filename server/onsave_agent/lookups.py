@@ -58,6 +58,19 @@ def why_looked_through(owner):
     return None
 
 
+def why_order_matters(owner):
+    # type: (type | None) -> str | None
+    """Why somebody may have noticed the order of functions in a module or a class; None if not."""
+    why = None if owner is None else why_looked_through(owner)
+    if why is not None:
+        return why
+    for module in project_modules():
+        for code in _codes_that_ran(module):
+            if code is None or not _LOOKING.isdisjoint(code.co_names):
+                return "%s may look through namespaces" % module.__name__
+    return None
+
+
 def why_looked_for(modules, name, is_attribute=False):
     # type: (list[ModuleType], str, bool) -> str | None
     """Why somebody may have looked for ``name`` in one of these modules, or in a class of theirs.

@@ -17,7 +17,6 @@ from onsave_agent import (
     bindings,
     codes,
     kept,
-    lookups,
     origins,
     ran,
     reports,
@@ -205,20 +204,7 @@ class _File:
         for function, pair in self._functions:
             self._check(function, pair)
         self._check_made()
-        for qualname, name, _line, _header in self.order["added"]:
-            owner = origins.owner_of(self.modules, qualname)
-            why = lookups.why_not_added(self.modules, owner, qualname, name)
-            if why is not None:
-                raise Refused("%s was added, and %s" % (qualname, why))
-        for name, _line in self.order["removed"]:
-            why = lookups.why_somebody_else_counts_on(self.modules, name)
-            if why is not None:
-                raise Refused("%s was removed, and %s" % (name, why))
-        for module in self.modules:
-            new = [bindings.added(module, entry) for entry in self.order["imports"]]
-            bindings.check_unrun(module, self.order["unrun"], new)
-            for entry in self.order["unbound"]:
-                bindings.check_unbound(module, entry)
+        bindings.check(self.modules, self.order)
         return self._live(self._holders)
 
     def _check_start_up(self):

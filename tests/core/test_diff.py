@@ -39,6 +39,11 @@ POSITIONS = {
     ),
     "parentheses": ("x = 1 + 2", "x = (1 + 2)"),
     "quotes": ("x = 'a', 1", 'x = "a" , 1'),
+    "functions swapped": ("def f(): pass\ndef g(): pass", "def g(): pass\ndef f(): pass"),
+    "methods swapped": ("class A:\n  x = 1\n  def f(self): pass\n  def g(self): pass",
+                        "class A:\n  x = 1\n  def g(self): pass\n  def f(self): pass"),
+    "functions shuffled": ("import a\ndef f(): 1\ndef g(): 2\ndef h(): 3\ndef i(): 4",
+                           "import a\ndef i(): 4\ndef g(): 2\ndef f(): 1\ndef h(): 3"),
     "imports sorted": ("import b\nimport a\nx = 1", "import a\nimport b\nx = 1"),
     "imports merged": (
         "from m import a\nfrom m import b\n",
@@ -169,7 +174,18 @@ RESTARTS = {
     "a method more in a dataclass": ("@dataclass\nclass A:\n  x: int",
                                      "@dataclass\nclass A:\n  x: int\n  def f(self): pass",
                                      "A.f was added", 4),
-    "functions swapped": ("def f(): pass\ndef g(): pass", "def g(): pass\ndef f(): pass", "*", 0),
+    "decorated functions swapped": ("@a\ndef f(): pass\n@a\ndef g(): pass",
+                                    "@a\ndef g(): pass\n@a\ndef f(): pass", "*", 0),
+    "a function moved past a call": ("def f(): pass\nx = f()", "x = f()\ndef f(): pass", "*", 0),
+    "a function moved past a class": ("def f(): pass\nclass A: pass\nx: int",
+                                      "class A: pass\ndef f(): pass\nx: int", "*", 0),
+    "functions swapped, one annotated with the other": (
+        "def f(): pass\ndef g(x: f): pass", "def g(x: f): pass\ndef f(): pass", "*", 0),
+    "functions swapped, with a computed default": (
+        "def f(): pass\ndef g(x=f()): pass", "def g(x=f()): pass\ndef f(): pass", "*", 0),
+    "functions of one name swapped": (
+        "def f(): return 1\ndef g(): pass\ndef f(): return 2",
+        "def g(): pass\ndef f(): return 2\ndef f(): return 1", "*", 0),
     "an import less that is used": ("import a\nimport b\ndef f(): a()", "import b\ndef f(): a()",
                                     "import removed", 1),
     "an import less that is annotated": ("import a\nx: int\ndef f() -> 'b.a': pass",

@@ -49,6 +49,13 @@ PATCHED = {
         {"app": "def g(x): return [lambda: x]\ndef f(): return g(1)[0]()", "start": "import app"},
         "app", ("def g(x): return [lambda: x]\ndef f(): return g(1)[0]()", "def f(): return 2"),
         "(f(), 'g' in globals())"),
+    "functions in another order, one of them another": (
+        {"app": "def g(): return 1\ndef h(): return 2\nclass A:\n    def f(self): return g()\n"
+                "    def k(self): return h()\ndef f(): return A().f(), A().k()"}, "app",
+        ("def g(): return 1\ndef h(): return 2\nclass A:\n    def f(self): return g()\n"
+         "    def k(self): return h()\n",
+         "def h(): return 3\ndef g(): return 1\nclass A:\n    def k(self): return h()\n"
+         "    def f(self): return g()\n"), "f()"),
     "a function with another name": (
         {"app": "def g(): return 1\ndef f(): return g()", "start": "import app"}, "app",
         ("def g(): return 1\ndef f(): return g()", "def h(): return 2\ndef f(): return h()"),
@@ -133,6 +140,23 @@ REFUSED = {
                 "def hold(): return 1", "start": "import app"},
         ("def f(): pass\nHELD = []\ndef hold(): HELD.append(f)\n",
          "HELD = []\ndef hold(): HELD.append(1)\n"), "hold ran at start-up"),
+    "another order where somebody looks": (
+        {"app": "def f(): pass\ndef g(): pass\nx = list(globals())"},
+        ("def f(): pass\ndef g(): pass", "def g(): pass\ndef f(): pass"),
+        "the order of functions in the module changed, and app may look through namespaces"),
+    "another order in a class that is looked through": (
+        {"app": "class B:\n    def __init_subclass__(cls): pass\nclass A(B):\n"
+                "    def f(self): pass\n    def g(self): pass\n"},
+        ("    def f(self): pass\n    def g(self): pass\n",
+         "    def g(self): pass\n    def f(self): pass\n"),
+        "the order of functions in A changed, and its class is looked through by "
+        "__init_subclass__"),
+    "another order in a class with a metaclass": (
+        {"app": "class M(type): pass\nclass B(metaclass=M): pass\nclass A(B):\n"
+                "    def f(self): pass\n    def g(self): pass\n"},
+        ("    def f(self): pass\n    def g(self): pass\n",
+         "    def g(self): pass\n    def f(self): pass\n"),
+        "the order of functions in A changed, and its class has a metaclass"),
     "a new name where all names were taken": (
         {"app": "x = 1", "other": "from app import *", "start": "import app, other"},
         ("x = 1", "x = 1\ndef f(): pass"), "f was added, and other looks for that name"),

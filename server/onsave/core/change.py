@@ -101,6 +101,8 @@ class Change:
     unbound: tuple[Import, ...] = ()
     #: What has to be False (TYPE_CHECKING), as code under it is another one.
     unrun: tuple[str, ...] = ()
+    #: Where functions stand in another order: "" the module, "A." a class.
+    reordered: tuple[str, ...] = ()
 
     def in_words(self) -> str:
         """What a patch would do: "body of home changed, import added"."""
@@ -162,6 +164,7 @@ def order(
         "imports": [[i.bound, i.module, i.name, i.value, i.kept] for i in change.imports],
         "unbound": [[i.bound, i.module, i.name, i.value, i.kept] for i in change.unbound],
         "unrun": list(change.unrun),
+        "reordered": list(change.reordered),
     }  # fmt: skip
 
 

@@ -48,6 +48,7 @@ class Comparison:
         self.added: list[Added] = []
         self.removed: list[tuple[str, int]] = []
         self.unrun: set[str] = set()
+        self.reordered: list[str] = []
         self.relaid = False
         self.seal: str | None = None  # why functions here can't be swapped
         self._mentions = syntax.lazily(lambda: syntax.mentioned(old_tree))
@@ -75,6 +76,7 @@ class Comparison:
             imports=tuple(self.imports.new),
             unbound=tuple(self.imports.unbound),
             unrun=tuple(sorted(self.unrun)),
+            reordered=tuple(self.reordered),
         )
 
     # --- the parts of a module that have run ---------------------------------------------------
@@ -90,7 +92,12 @@ class Comparison:
     ) -> None:
         """The statements of a module or of a class."""
         olds, news = statements.units(old), statements.units(new)
-        for a, b in statements.aligned(olds, news):
+        pairs = statements.aligned(olds, news)
+        if owner is None or not (owner.decorator_list or owner.keywords or self.seal):
+            in_order, pairs = pairs, statements.moved(olds, news, pairs)
+            if len(pairs) < len(in_order):
+                self.reordered.append(prefix)
+        for a, b in pairs:
             if a is not None and b is not None:
                 self._member(a, b, prefix, owner)
             elif b is None and a is not None:

@@ -6,9 +6,10 @@ import ast
 import difflib
 
 from onsave.core.change import Import
-from onsave.core.syntax import DEFS, first_line, for_type_checkers
+from onsave.core.syntax import DEFS, annotations_of, first_line, for_type_checkers, header_of
 
 Unit = list[ast.stmt]  # one statement, or a list of imports
+Pair = tuple[Unit | None, Unit | None]  # what became of what
 
 
 def units(body: Unit) -> list[Unit]:
@@ -36,14 +37,12 @@ def key(unit: Unit) -> tuple[str, str]:
     return (type(node).__name__, for_type_checkers(node) or "")
 
 
-def aligned(
-    olds: list[Unit], news: list[Unit]
-) -> list[tuple[Unit | None, Unit | None]]:
+def aligned(olds: list[Unit], news: list[Unit]) -> list[Pair]:
     """Which statement became which; None where there is none. In the order of the new source."""
     a, b = [key(u) for u in olds], [key(u) for u in news]
     if a == b:
         return list(zip(olds, news, strict=True))
-    pairs: list[tuple[Unit | None, Unit | None]] = []
+    pairs: list[Pair] = []
     opcodes = difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
     for tag, i, j, k, m in opcodes:
         if tag == "equal":
@@ -52,6 +51,57 @@ def aligned(
             pairs += [(unit, None) for unit in olds[i:j]]
             pairs += [(None, unit) for unit in news[k:m]]
     return pairs
+
+
+def moved(olds: list[Unit], news: list[Unit], pairs: list[Pair]) -> list[Pair]:
+    """The pairs, with functions that stand at another place among functions paired as well.
+
+    Only those whose definition has no effects but to bind a name, and that have gone past none but
+    such: what is defined is the same then, whatever the order.
+    """
+    gone = {key(a): a for a, b in pairs if a is not None and b is None}
+    come = {key(b): b for a, b in pairs if b is not None and a is None}
+    names = [key(unit) for unit in [*olds, *news]]
+    found = [
+        (gone[name], come[name])
+        for name in gone
+        if name in come and names.count(name) == 2 and is_plain_def(gone[name])
+        if is_plain_def(come[name])
+    ]
+    before = {id(unit): n for n, unit in enumerate(olds)}
+    after = {id(unit): n for n, unit in enumerate(news)}
+    both = [(a, b) for a, b in pairs if a is not None and b is not None] + found
+    for a, b in found:
+        for x, y in both:
+            past = (before[id(x)] - before[id(a)]) * (after[id(y)] - after[id(b)]) < 0
+            if past and not (is_plain_def(x) and is_plain_def(y) and _are_apart(b[0], y[0])):
+                return pairs
+    places = {id(b): (a, b) for a, b in found}
+    left = {id(a) for a, _b in found}
+    return [
+        (a, b) if b is None else places.get(id(b), (a, b))
+        for a, b in pairs
+        if a is None or b is not None or id(a) not in left
+    ]
+
+
+def is_plain_def(unit: Unit) -> bool:
+    """A function without decorators, of which nothing is evaluated that could have effects."""
+    node = unit[0]
+    return isinstance(node, DEFS) and not node.decorator_list and header_of(node) is not None
+
+
+def _are_apart(a: ast.stmt, b: ast.stmt) -> bool:
+    """Whether none of two functions is annotated with the other."""
+    names = {node.name for node in (a, b) if isinstance(node, DEFS)}
+    return not any(
+        isinstance(inner, ast.Name) and inner.id in names
+        for node in (a, b)
+        if isinstance(node, DEFS)
+        for annotation in annotations_of(node)
+        if annotation
+        for inner in ast.walk(annotation)
+    )
 
 
 def bindings(nodes: Unit) -> list[Import]:
