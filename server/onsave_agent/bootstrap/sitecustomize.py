@@ -37,7 +37,7 @@ def _load(here):
     The import system takes twice as long. It is left to find what lacks bytecode or has changed.
     """
     external = sys.modules["_frozen_importlib_external"]
-    head, tail = external.cache_from_source(os.path.join(here, "*.py")).split("*")
+    head, _, tail = external.cache_from_source(os.path.join(here, "*.py")).rpartition("*")
     package = sys.modules["onsave_agent"]
     for name in _PARTS:
         path = os.path.join(here, name + ".py")
