@@ -198,7 +198,8 @@ class Scout:
         if event in ("os.listdir", "os.scandir"):
             self._note(self._listed, arguments[0] or ".")
         elif event == "os.mkdir":
-            return None if os.path.lexists(arguments[0]) else "changes files"
+            is_new = not _is_cache(arguments[0]) and not os.path.lexists(arguments[0])
+            return "changes files" if is_new else None
         elif event == "socket.bind":
             address = arguments[1]
             # A port of the system's choice is how libraries find out what the system can do.
