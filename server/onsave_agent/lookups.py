@@ -64,11 +64,32 @@ def why_order_matters(owner):
     why = None if owner is None else why_looked_through(owner)
     if why is not None:
         return why
+    user = user_of(_LOOKING)
+    return None if user is None else "%s may look through namespaces" % user
+
+
+def user_of(words):
+    # type: (frozenset[str]) -> str | None
+    """The name of a module of the project's that may have used one of these words; None if none."""
     for module in project_modules():
         for code in _codes_that_ran(module):
-            if code is None or not _LOOKING.isdisjoint(code.co_names):
-                return "%s may look through namespaces" % module.__name__
+            if code is None or _uses(code, words):
+                return module.__name__
     return None
+
+
+def _uses(code, words):
+    # type: (CodeType, frozenset[str]) -> bool
+    """Whether a piece of code uses one of these names; to bind one is no use (``__doc__``)."""
+    if words.isdisjoint(code.co_names):
+        return False
+    import dis
+
+    return any(
+        instruction.argval in words and not instruction.opname.startswith("STORE")
+        for instruction in dis.get_instructions(code)
+        if type(instruction.argval) is str
+    )
 
 
 def why_looked_for(modules, name, is_attribute=False):
@@ -81,7 +102,7 @@ def why_looked_for(modules, name, is_attribute=False):
         for code in _codes_that_ran(module):
             if code is None:
                 return "what %s looks for is not known" % module.__name__
-            if not _LOOKING.isdisjoint(code.co_names):
+            if _uses(code, _LOOKING):
                 return "%s looks through namespaces" % module.__name__
             if module not in modules and _looks_for(code, modules, name, is_attribute):
                 return "%s looks for that name" % module.__name__

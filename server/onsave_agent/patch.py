@@ -16,6 +16,7 @@ from onsave_agent import (
     additions,
     bindings,
     codes,
+    documentation,
     kept,
     origins,
     ran,
@@ -205,6 +206,7 @@ class _File:
             self._check(function, pair)
         self._check_made()
         bindings.check(self.modules, self.order)
+        documentation.check(self.modules, self.order["documented"], self.filename)
         return self._live(self._holders)
 
     def _check_start_up(self):
@@ -309,6 +311,7 @@ class _File:
         found = []  # type: list[tuple[object, str, object]]
         for module in self.modules:
             found += [bindings.added(module, entry) for entry in self.order["imports"]]
+            found += documentation.settings(module, self.order["documented"])
             found += [
                 additions.added(module, self.module_code, entry) for entry in self.order["added"]
             ]

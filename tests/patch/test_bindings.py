@@ -56,6 +56,14 @@ PATCHED = {
          "    def k(self): return h()\n",
          "def h(): return 3\ndef g(): return 1\nclass A:\n    def k(self): return h()\n"
          "    def f(self): return g()\n"), "f()"),
+    "documentation": (
+        {"app": "'of a module'\nclass A:\n    'of\\n    a class'\n    x = 1\n"
+                "class B:\n    pass\nclass C:\n    'of C'\n", "start": "import app"}, "app",
+        ("'of a module'\nclass A:\n    'of\\n    a class'\n    x = 1\n"
+         "class B:\n    pass\nclass C:\n    'of C'\n",
+         "'of this\\n    module'\nclass A:\n    'of\\n    this class'\n    x = 1\n"
+         "class B:\n    'of B'\n    pass\nclass C:\n    pass\n"),
+        "[x.__doc__ for x in (__import__('app'), A, B, C)]"),
     "a function with another name": (
         {"app": "def g(): return 1\ndef f(): return g()", "start": "import app"}, "app",
         ("def g(): return 1\ndef f(): return g()", "def h(): return 2\ndef f(): return h()"),
@@ -157,6 +165,17 @@ REFUSED = {
         ("    def f(self): pass\n    def g(self): pass\n",
          "    def g(self): pass\n    def f(self): pass\n"),
         "the order of functions in A changed, and its class has a metaclass"),
+    "documentation that is shown": (
+        {"app": "'a module'\nimport argparse\nP = argparse.ArgumentParser(description=__doc__)"},
+        ("a module", "this module"), "module docstring changed, and app reads docstrings"),
+    "documentation that somebody keeps": (
+        {"app": "class A:\n    'a class'\n", "other": "import app, functools\n"
+         "@functools.wraps(app.A)\ndef view(): pass", "start": "import app, other"},
+        ("a class", "this class"), "docstring of class A changed, and somebody keeps it"),
+    "documentation of a class that a library knows": (
+        {"app": "import json\nclass A(json.JSONEncoder):\n    'a class'\n"},
+        ("a class", "this class"),
+        "docstring of class A changed, and json.encoder may have read it"),
     "a new name where all names were taken": (
         {"app": "x = 1", "other": "from app import *", "start": "import app, other"},
         ("x = 1", "x = 1\ndef f(): pass"), "f was added, and other looks for that name"),

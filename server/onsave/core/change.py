@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -38,6 +38,21 @@ class Moved:
     state: str = "same"
     header: str = ""
     body: bool = True  # redefined only: is the body, or what it is called with, another one?
+
+
+@dataclass
+class Found:
+    """Functions that a comparison has come upon so far; see ``Change`` for the three."""
+
+    moved: list[Moved] = field(default_factory=list)
+    gone: list[tuple[str, str, int]] = field(default_factory=list)
+    blocks: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def mark(self) -> tuple[int, int, int]:
+        return len(self.moved), len(self.gone), len(self.blocks)
+
+    def back_to(self, mark: tuple[int, int, int]) -> None:
+        del self.moved[mark[0] :], self.gone[mark[1] :], self.blocks[mark[2] :]
 
 
 @dataclass(frozen=True)
@@ -103,6 +118,8 @@ class Change:
     unrun: tuple[str, ...] = ()
     #: Where functions stand in another order: "" the module, "A." a class.
     reordered: tuple[str, ...] = ()
+    #: Docstrings: qualified name of a class, or "" for the module's, and the new text.
+    documented: tuple[tuple[str, str | None], ...] = ()
 
     def in_words(self) -> str:
         """What a patch would do: "body of home changed, import added"."""
@@ -117,6 +134,8 @@ class Change:
             said.append(f"{_some(removed)} removed")
         if self.imports or self.unbound:
             said.append("imports changed")
+        if self.documented:
+            said.append("documentation changed")
         return ", ".join(said) or "code that is only for type checkers changed"
 
 
@@ -165,6 +184,7 @@ def order(
         "unbound": [[i.bound, i.module, i.name, i.value, i.kept] for i in change.unbound],
         "unrun": list(change.unrun),
         "reordered": list(change.reordered),
+        "documented": [list(d) for d in change.documented],
     }  # fmt: skip
 
 

@@ -11,27 +11,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from onsave.core import statements, syntax
-from onsave.core.change import Added, Change, Moved, Restart
+from onsave.core.change import Added, Change, Found, Moved, Restart
 from onsave.core.imports import Imports
 from onsave.core.syntax import DEFS, FUNCTIONS, Def, Function, Scope, first_line, name_of
-
-
-@dataclass
-class _Found:
-    """What a comparison has collected so far."""
-
-    moved: list[Moved] = field(default_factory=list)
-    gone: list[tuple[str, str, int]] = field(default_factory=list)
-    blocks: list[tuple[int, int, int]] = field(default_factory=list)
-
-    def mark(self) -> tuple[int, int, int]:
-        return len(self.moved), len(self.gone), len(self.blocks)
-
-    def back_to(self, mark: tuple[int, int, int]) -> None:
-        del self.moved[mark[0] :], self.gone[mark[1] :], self.blocks[mark[2] :]
 
 
 class Comparison:
@@ -44,11 +28,12 @@ class Comparison:
         self.old_lines = old.splitlines()
         self.new_lines = new.splitlines()
         self.same_encoding = syntax.cookie(self.old_lines) == syntax.cookie(self.new_lines)
-        self.found = _Found()
+        self.found = Found()
         self.added: list[Added] = []
         self.removed: list[tuple[str, int]] = []
         self.unrun: set[str] = set()
         self.reordered: list[str] = []
+        self.documented: list[tuple[str, str | None]] = []
         self.relaid = False
         self.seal: str | None = None  # why functions here can't be swapped
         self._mentions = syntax.lazily(lambda: syntax.mentioned(old_tree))
@@ -59,7 +44,7 @@ class Comparison:
         found = self.found
         changed = [m.qualname for m in found.moved if m.state != "same"]
         changed += [a.qualname for a in self.added] + [name for name, _line in self.removed]
-        if changed or self.imports.new or self.imports.unbound or self.unrun:
+        if changed or self.imports.new or self.imports.unbound or self.unrun or self.documented:
             kind = "bodies"
         elif self.relaid or any(delta for _, _, delta in found.blocks):
             kind = "positions"
@@ -77,14 +62,14 @@ class Comparison:
             unbound=tuple(self.imports.unbound),
             unrun=tuple(sorted(self.unrun)),
             reordered=tuple(self.reordered),
+            documented=tuple(self.documented),
         )
 
     # --- the parts of a module that have run ---------------------------------------------------
 
     def module(self, old: ast.Module, new: ast.Module) -> None:
         a, b = syntax.docstring(old.body), syntax.docstring(new.body)
-        if (a and a.value) != (b and b.value):
-            raise Restart("module docstring changed", b.lineno if b else 1)
+        self._documentation("", a, b)
         self._members(old.body[a is not None :], new.body[b is not None :], "", None)
 
     def _members(
@@ -93,7 +78,7 @@ class Comparison:
         """The statements of a module or of a class."""
         olds, news = statements.units(old), statements.units(new)
         pairs = statements.aligned(olds, news)
-        if owner is None or not (owner.decorator_list or owner.keywords or self.seal):
+        if owner is None or not self._is_looked_through(owner):
             in_order, pairs = pairs, statements.moved(olds, news, pairs)
             if len(pairs) < len(in_order):
                 self.reordered.append(prefix)
@@ -119,6 +104,16 @@ class Comparison:
     ) -> None:
         self.relaid |= len(old) != len(new) or not all(map(self._same_text, old, new))
         self.imports.edited(old, new, at_the_top=owner is None, line=line)
+
+    def _is_looked_through(self, node: ast.ClassDef) -> bool:
+        """Whether something sees what is in the class when it is made, as far as syntax tells."""
+        return bool(node.decorator_list or node.keywords or self.seal or syntax.sealed(node, ""))
+
+    def _documentation(self, qualname: str, a: ast.Constant | None, b: ast.Constant | None) -> None:
+        """Of the module ("") or of a class."""
+        old, new = a and a.value, b and b.value
+        if old != new:
+            self.documented.append((qualname, None if new is None else str(new)))
 
     def _remove(
         self, unit: list[ast.stmt], prefix: str, owner: ast.ClassDef | None, line: int | None
@@ -157,8 +152,7 @@ class Comparison:
         header = syntax.header_of(node)
         if header is None or syntax.is_special(node.name) or self._mentions(node.name):
             return False
-        # A class that something looks through when it is made may not grow a method afterwards.
-        if owner is not None and (owner.decorator_list or owner.keywords):
+        if owner is not None and self._is_looked_through(owner):
             return False
         self.added.append(Added(prefix + node.name, node.name, node.lineno, header))
         return True
@@ -224,8 +218,11 @@ class Comparison:
             if not self._same(getattr(a, name, []), getattr(b, name, []), prefix, line):
                 raise Restart(f"{part} of {qualname} changed", line)
         x, y = syntax.docstring(a.body), syntax.docstring(b.body)
-        if (x and x.value) != (y and y.value):
-            raise Restart(f"docstring of class {qualname} changed", y.lineno if y else line)
+        if self._is_looked_through(b) or "<locals>" in qualname:
+            if (x and x.value) != (y and y.value):
+                raise Restart(f"docstring of class {qualname} changed", y.lineno if y else line)
+        else:
+            self._documentation(qualname, x, y)
         with self._sealed(b, qualname):
             self._members(a.body[x is not None :], b.body[y is not None :], qualname + ".", b)
         return True

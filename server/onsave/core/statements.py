@@ -13,9 +13,11 @@ Pair = tuple[Unit | None, Unit | None]  # what became of what
 
 
 def units(body: Unit) -> list[Unit]:
-    """Single statements, but lists of imports as one."""
+    """Single statements, but lists of imports as one, and none that does nothing."""
     units: list[Unit] = []
     for node in body:
+        if isinstance(node, ast.Pass):
+            continue
         imports = isinstance(node, ast.Import | ast.ImportFrom)
         if imports and units and isinstance(units[-1][0], ast.Import | ast.ImportFrom):
             units[-1].append(node)
