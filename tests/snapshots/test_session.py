@@ -240,8 +240,12 @@ def test_a_run_that_does_not_get_up(start: Start, snapshots: Wait, small: Projec
     assert "was not up" in snapshots(session, lambda s: not s["ready"])["reason"]
 
 
-def test_tests_run_again(start: Start, snapshots: Wait, project: Callable[[str], Project]) -> None:
+@pytest.mark.parametrize("setting", ["true", '"libraries"'])
+def test_tests_run_again(
+    start: Start, snapshots: Wait, project: Callable[[str], Project], setting: str
+) -> None:
     where = project("pytest_proj")
+    where.write("onsave.toml", f"snapshots = {setting}\n")
     command = ("{python}", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
     session = start(where, command, options=["--rerun"], wait=False, port=None)
     session.until_state("ended")
@@ -259,6 +263,7 @@ def test_tests_run_again(start: Start, snapshots: Wait, project: Callable[[str],
     session.until_state("ended", "broken", after=2)
     # Assertions are rewritten as ever.
     assert "assert 1 == 2" in session.stdout and "1 failed, 1 passed" in session.stdout
+    assert session.stdout.count(" passed in ") == 3, session.story()  # nothing is printed twice
 
 
 @pytest.fixture
