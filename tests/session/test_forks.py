@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -59,12 +59,14 @@ def test_the_guard(woken: socket.socket) -> None:
 
 def test_the_app(woken: socket.socket) -> None:
     # It dies of it, before or after it has become Python: as it would in a shell.
-    ended: list[Callable[[], object]] = []
+    pid = 0
     try:
         pid = here.spawn([sys.executable, "-c", "while True: pass"], dict(os.environ), "/")
-        ended.append(lambda: os.waitpid(pid, 0))
     except Exception:
         pass  # it had gone before it could say whether it could be started
-    assert not interrupted(woken)
-    for wait in ended:
-        wait()
+    try:
+        assert not interrupted(woken)
+    finally:
+        if pid:
+            here.send_signal(pid, here.KILL)
+            os.waitpid(pid, 0)
