@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -60,10 +61,8 @@ def test_the_guard(woken: socket.socket) -> None:
 def test_the_app(woken: socket.socket) -> None:
     # It dies of it, before or after it has become Python: as it would in a shell.
     pid = 0
-    try:
+    with contextlib.suppress(Exception):  # it may go before it could say that it was started
         pid = here.spawn([sys.executable, "-c", "while True: pass"], dict(os.environ), "/")
-    except Exception:
-        pass  # it had gone before it could say whether it could be started
     try:
         assert not interrupted(woken)
     finally:
