@@ -6,7 +6,7 @@ dotted paths in settings), imports of everything, and ways to look through a nam
 """
 
 import sys
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 
 from onsave_agent import codes, paths, ran
 from onsave_agent.origins import namespace_of
@@ -106,7 +106,38 @@ def why_looked_for(modules, name, is_attribute=False):
                 return "%s looks through namespaces" % module.__name__
             if module not in modules and _looks_for(code, modules, name, is_attribute):
                 return "%s looks for that name" % module.__name__
+    if not is_attribute:
+        for package in filter(None, map(_framework_of, modules)):
+            if any(_names(code.co_consts, name) for code in _codes_of_package(package)):
+                return "%s may look for that name" % package
     return None
+
+
+def _framework_of(module):
+    # type: (ModuleType) -> str | None
+    """The package that has imported a module of the project's, if it was a library."""
+    importer = ran.began.get(str(vars(module).get("__file__")), (None,))[0]
+    if importer is None or not paths.is_library(paths.real(importer)):
+        return None
+    for other in list(sys.modules.values()):
+        if isinstance(other, ModuleType) and vars(other).get("__file__") == importer:
+            return other.__name__.partition(".")[0]
+    return None
+
+
+def _codes_of_package(package):
+    # type: (str) -> Iterator[CodeType]
+    """The code of the functions and methods that stand in the modules of a library."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == package and isinstance(module, ModuleType):
+            for value in list(vars(module).values()):
+                inner = namespace_of(value).values() if isinstance(value, type) else (value,)
+                for thing in list(inner):
+                    kind = type(thing)  # others are not asked: a proxy would look for what it is for
+                    function = thing.fget if kind is property else thing
+                    function = thing.__func__ if kind in (staticmethod, classmethod) else function
+                    if type(function) is FunctionType and function.__module__ == name:
+                        yield from codes.inside(function.__code__)
 
 
 def why_somebody_else_counts_on(modules, name):

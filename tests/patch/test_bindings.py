@@ -222,6 +222,27 @@ def test_refused(what, run):
     assert app.fingerprint("app") == before  # nothing was touched
 
 
+def test_a_framework_may_look_for_a_name_in_what_it_imports(run):
+    """As flask does, for create_app."""
+    framework = """
+        def load():
+            import importlib
+            app = importlib.import_module("app")
+            return getattr(app, "create_app", None)
+        made = load()
+    """
+    source = "x = 1\ndef f(): return x\n"
+    files = {"app.py": source, "site-packages/framework.py": framework}
+    files["start.py"] = "import sys\nsys.path.append(sys.path[0] + '/site-packages')\n"
+    files["start.py"] += "import framework"
+    app = run(files, start=False)
+    app.start("start")
+    more = source + "def %s(): return 1\n"
+    reason = "create_app was added, and framework may look for that name"
+    assert app.save({"app.py": more % "create_app"}) == reason
+    assert app.save({"app.py": more % "other"}) == "patched"
+
+
 def test_a_removal_is_undone_by_a_patch(run):
     source = "from json import dumps, loads\ndef g(): return 1\ndef f(): return g(), loads('1')\n"
     less = "from json import dumps\ndef f(): return dumps(2)\n"
