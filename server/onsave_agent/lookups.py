@@ -133,7 +133,7 @@ def _codes_of_package(package):
             for value in list(vars(module).values()):
                 inner = namespace_of(value).values() if isinstance(value, type) else (value,)
                 for thing in list(inner):
-                    kind = type(thing)  # others are not asked: a proxy would look for what it is for
+                    kind = type(thing)  # Others are not asked: a proxy would look for its thing.
                     function = thing.fget if kind is property else thing
                     function = thing.__func__ if kind in (staticmethod, classmethod) else function
                     if type(function) is FunctionType and function.__module__ == name:

@@ -89,6 +89,43 @@ def test_a_constant_restarts_and_the_next_body_is_patched(session: Session) -> N
     assert session.identity() == between
 
 
+def test_an_afternoon_of_edits_without_a_restart(start: Start) -> None:
+    """Helpers come, get other names and go, with what they import."""
+    session = start("flask")
+    token = BODIES["flask"]
+    session.eventually(token)
+    before = session.identity()
+    first = session.project.read(token.file)
+    edits = [
+        ("import os\n", '"""The pages."""\n\nimport json\nimport os\n'),
+        ("def greeting():", "def shouted(word):\n    return json.dumps(word)\n\n\ndef greeting():"),
+        ('return "greeting-0"', 'return shouted("greeting-1")'),
+        ("shouted", "louder"),
+        ("def louder(word):", "def louder(word: str, times: int = 1) -> str:"),
+        ("return json.dumps(word)", "return os.path.join(word) * times"),
+        ("import json\nimport os\n", "import os\n"),
+        ("import os\n", "from typing import TYPE_CHECKING\nimport os\n"),
+        ("blueprint = ", "if TYPE_CHECKING:\n    from nothing import Word\n\nblueprint = "),
+        ("greeting-1", "greeting-2"),
+    ]
+    for old, new in edits:
+        text = session.project.read(token.file)
+        assert old in text
+        session.project.write(token.file, text.replace(old, new))
+        session.save_one(token.file)
+        session.settle()
+        verdict = session.last_verdict(token.file)
+        assert verdict.action == "patch", f"{old} → {new}: {verdict}\n{session.story()}"
+    assert session.eventually(token, "greeting-2")
+    assert session.identity() == before
+    session.project.write(token.file, first)
+    session.save_one(token.file)
+    session.settle()
+    assert session.last_verdict(token.file).action == "patch", session.story()
+    assert session.eventually(token, "greeting-0")
+    assert session.identity() == before
+
+
 def test_a_restart_after_patches_has_all_of_them(session: Session) -> None:
     """From a snapshot too: one that was made before the patch has the old body."""
     token = body(session)
