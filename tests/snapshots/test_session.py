@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 from collections.abc import Callable
@@ -363,3 +364,35 @@ def test_nothing_runs_ahead_where_two_runs_must_not_be(
     assert "overlap is off" in found["reason"] and not found["processes"]
     change(session, WORD)
     assert "from a snapshot" not in session.stderr
+
+
+@pytest.mark.parametrize("setting", ["true", '"libraries"'])
+@pytest.mark.parametrize("name", ["flask", "django", "fastapi"])
+def test_random_edits_never_leave_stale_code(
+    start: Start, snapshots: Wait, tmp_path: Path, name: str, setting: str
+) -> None:
+    """Of all kinds of files, one or several at once, mostly when a snapshot is ready.
+
+    The pages tell which code and data run. ONSAVE_RANDOM_SAVES: ten times how many.
+    """
+    sample = SAMPLES[name]
+    where = Project.of_sample(sample, tmp_path / "app")
+    where.write("onsave.toml", f"snapshots = {setting}\n")
+    session = start(where, sample=sample)
+    chance = random.Random(name + setting)
+    tokens = [t for t in (sample.leaf, sample.main, sample.data, sample.lazy, sample.template) if t]
+    for number in range(int(os.environ.get("ONSAVE_RANDOM_SAVES", "100")) // 10):
+        if chance.random() < 0.8:
+            snapshots(session, lambda s: s["ready"] or s["reason"].startswith("nothing can be"))
+        edited = chance.sample(tokens, chance.choice([1, 1, 1, 2, 3]))
+        for token in edited:
+            if token.file.endswith(".py") and chance.random() < 0.7:
+                where.write(token.file, where.read(token.file) + f"\nA{number} = {number}\n")
+            where.bump(token, rename=chance.random() < 0.5)
+        if chance.random() < 0.2:
+            where.write(f"shop/new_{number}.py", "")
+        for token in edited:
+            session.tell(token.file)
+        for token in tokens:
+            session.eventually(token)
+    assert "from a snapshot" in session.stderr
