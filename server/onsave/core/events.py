@@ -72,6 +72,7 @@ class Started:
     pid: int
     # (path, digest): what the session itself built the run from: extra-files, env-file
     extra: tuple[tuple[str, str], ...] = ()
+    # the module before which the snapshot stood that it was, "" before all; None: a cold start
     from_snapshot: str | None = None
 
 

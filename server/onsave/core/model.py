@@ -199,7 +199,7 @@ class Run:
     failure: Failure | None = None
     status: int | None = None  # its exit status once gone, 128 + n after a signal
     paused: str | None = None  # where a debugger holds it
-    from_snapshot: str | None = None  # which snapshot it was resumed from
+    from_snapshot: str | None = None  # as in events.Started
     midway: str | None = None  # of no server: a function that had run before it was patched
 
     @property
