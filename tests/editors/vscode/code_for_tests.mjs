@@ -25,7 +25,7 @@ const { browser, page } = await openBrowser();
 try {
   const ended = new Promise((resolve, reject) => {
     void page.exposeFunction('codeAutomationExit', resolve);
-    setTimeout(() => reject(new Error('the tests did not end')), 300_000).unref();
+    setTimeout(() => reject(new Error('the tests did not end')), 480_000).unref();
   });
   await page.exposeFunction('codeAutomationLog', (type, args) => {
     const text = format(...args);

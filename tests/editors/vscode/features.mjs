@@ -106,6 +106,23 @@ async function debugs() {
   person.say('a breakpoint holds over a save and outlives the restart, without a dialog or a toast');
 }
 
+/** A folder that is on no disk: nothing of onsave is there, and the editor says why. */
+async function declinesVirtualWorkspaces() {
+  const file = path.join(path.dirname(person.workspace), 'virtual.code-workspace');
+  fs.writeFileSync(file, JSON.stringify({ folders: [{ uri: 'memfs:/shop' }] }));
+  const app = `vscode-remote://127.0.0.1:${person.server.port}${person.workspace}/app.py`;
+  const query = new URLSearchParams(
+    { workspace: file, payload: JSON.stringify([['openFile', app]]) });
+  await page.goto(`${person.server.url}/?${query}`);
+  await page.locator('.tab.active[data-resource-name="app.py"]').waitFor();
+  await person.command('Extensions: Show Installed Extensions');
+  await page.locator('.extension-list-item', { hasText: 'onsave' }).first().click();
+  await page.locator('.extension-editor', { hasText: 'which must be on a disk' }).waitFor();
+  await person.shot('virtual');
+  if (await page.locator('.codelens-decoration a').count() > 0) throw new Error('a lens');
+  person.say('declined in a virtual workspace, and the reason is shown');
+}
+
 process.exit(await person.does(async () => {
   await person.opensTheFolder();
   await person.open('app.py');
@@ -118,4 +135,5 @@ process.exit(await person.does(async () => {
   await marksLoadedFiles();
   await showsThePage();
   await debugs();
+  await declinesVirtualWorkspaces();
 }));

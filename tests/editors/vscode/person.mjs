@@ -119,10 +119,16 @@ export class Person {
     await until(`${file} is saved`, () => fs.readFileSync(disk, 'utf8') === wanted);
   }
 
+  /** Runs a command of the palette; one that is not there yet is looked for again. */
   async command(title) {
-    await this.page.keyboard.press('F1');
-    await this.page.locator('.quick-input-widget input[type="text"]').fill(`>${title}`);
-    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().click();
+    const patience = { timeout: 5_000 };
+    await until(`there is a command ${title}`, async () => {
+      await this.page.keyboard.press('F1');
+      await this.page.locator('.quick-input-widget input[type="text"]').fill(`>${title}`, patience);
+      await this.page.locator('.quick-input-list .monaco-list-row', { hasText: title })
+        .first().click(patience);
+      return true;
+    });
   }
 
   async noToasts() {
