@@ -167,6 +167,16 @@ RESTARTS = {
                                      "f was removed", 1),
     "a function less that a string names": ("def f(): pass\nX = 'a f'", "X = 'a f'",
                                             "f was removed", 1),
+    "a function less, and an import of that name": (
+        "from a import f\nx = 1\ndef f(): pass", "from a import f\nx = 1", "f was removed", 2),
+    "a function less, and an import of everything": (
+        "from a import *\nx = 1\ndef f(): pass", "from a import *\nx = 1", "f was removed", 2),
+    "an import less, and another of that name": (
+        "from a import f\nx = 1\nfrom b import f\ny = 1", "from a import f\nx = 1\ny = 1",
+        "import removed", 3),
+    "an import less, and one of everything": (
+        "from a import *\nx = 1\nfrom b import f\ny = 1", "from a import *\nx = 1\ny = 1",
+        "import removed", 3),
     "a decorated function less": ("@a\ndef f(): pass\ndef g(): pass", "def g(): pass",
                                   "f was removed", 1),
     "a special function less": ("def __getattr__(n): pass\nx = 1", "x = 1",

@@ -130,7 +130,7 @@ class Comparison:
             and owner is None
             and not (prefix or node.decorator_list or syntax.is_special(node.name))
             and syntax.header_of(node) is not None
-            and not self._uses(node.name)
+            and not (self._uses(node.name) or self._uses("*"))
         ):
             self.removed.append((node.name, node.lineno))
             self._inner_are_gone(node.name, node)

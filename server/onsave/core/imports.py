@@ -17,7 +17,7 @@ class Imports:
     """Fed with the lists at the top of a module, in their order.
 
     mentioned: does the old source use a name in any way?
-    used:      does the new one use it, attributes apart?
+    used:      does the new one use it or bind it, attributes apart?
     """
 
     def __init__(self, mentioned: Callable[[str], bool], used: Callable[[str], bool]) -> None:
@@ -57,7 +57,8 @@ class Imports:
 
     def _take_away(self, gone: Import, left: list[Import], line: int | None) -> None:
         still_bound = any(i.bound == gone.bound for i in left)
-        if gone.module == "__future__" or (not still_bound and self._used(gone.bound)):
+        needed = self._used(gone.bound) or self._used("*")
+        if gone.module == "__future__" or (not still_bound and needed):
             raise Restart("import removed", line)
         bound = "" if still_bound else gone.bound
         self.unbound.append(replace(gone, bound=bound, kept=gone.module in self._kept))

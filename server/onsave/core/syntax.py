@@ -246,12 +246,10 @@ def mentioned(tree: ast.Module) -> set[str]:
 
 
 def used(tree: ast.Module) -> set[str]:
-    """The names that a source uses, and the words in its strings; attributes and docstrings apart.
-
-    What is bound by imports at its top is not used by that alone.
-    """
+    """The names that a source uses or binds, and the words in its strings; attributes and
+    docstrings apart. "*" stands for whatever an import of everything binds."""
     found: set[str] = set()
-    nodes: list[ast.AST] = [n for n in tree.body if not isinstance(n, ast.Import | ast.ImportFrom)]
+    nodes: list[ast.AST] = list(tree.body)
     documentation = {id(docstring(tree.body))}
     while nodes:
         node = nodes.pop()
