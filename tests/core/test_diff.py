@@ -188,6 +188,8 @@ RESTARTS = {
     "a decorated function more": ("x = 1", "x = 1\n@app.route('/')\ndef f(): pass",
                                   "f was added", 2),
     "a function more whose name is known": ("x = 'f'", "x = 'f'\ndef f(): pass", "f was added", 2),
+    "a function more that a path names": ("x = 'a.b:f'", "x = 'a.b:f'\ndef f(): pass",
+                                          "f was added", 2),
     "a special method more": ("class A:\n  x = 1", "class A:\n  x = 1\n  def __len__(self): pass",
                               "A.__len__ was added", 3),
     "a method more in a dataclass": ("@dataclass\nclass A:\n  x: int",

@@ -233,13 +233,14 @@ def for_type_checkers(node: ast.stmt) -> str | None:
 
 
 def mentioned(tree: ast.Module) -> set[str]:
-    """The names that a source uses in any way, in a string even."""
+    """The names that a source uses in any way, in a string even ("home", "shop.views:home")."""
     found: set[str] = set()
     for node in ast.walk(tree):
         for attribute in ("id", "attr", "name", "arg", "asname", "value"):
             value = getattr(node, attribute, None)
             if isinstance(value, str):
                 found.add(value)
+                found.add(re.split("[.:]", value)[-1])
         if isinstance(node, ast.Global | ast.Nonlocal):
             found.update(node.names)
     return found
