@@ -3,8 +3,9 @@
     .venv/bin/python tests/benchmarks/agent_overhead.py [ROUNDS] [PYTHON …]
 
 With and without the agent, alternately; medians, and the quotient of the medians, of the processor
-time that the program took (other programs run here too, which wall-clock time would measure). The
-session at the other end is one that merely reads.
+time that the program took (other programs run here too, which wall-clock time would measure). On a
+busy machine even that is worth little: where there is valgrind, the last column is the quotient of
+the instructions, which are always the same. The session at the other end is one that merely reads.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "server"))
 
 from onsave_agent import protocol
 
+VALGRIND = shutil.which("valgrind")
 BOOTSTRAP = Path(protocol.__file__).parent / "bootstrap"
 
 MODULE = "".join(
@@ -95,8 +97,25 @@ def compare(name: str, command: list[str], folder: Path, both: tuple[dict[str, s
             taken.append(processor_ms() - begun)
     # The first round writes bytecode.
     without, observed = (statistics.median(taken[1:]) for taken in times)
+    counted = "–"
+    if VALGRIND:
+        bare, more = (instructions(command, folder, environment) for environment in both)
+        counted = f"{more / bare:.3f}"
     print(f"| {name} | {without:.1f} | {observed:.1f} | {observed - without:+.1f} "
-          f"| {observed / without:.3f} |", flush=True)
+          f"| {observed / without:.3f} | {counted} |", flush=True)
+
+
+def instructions(command: list[str], folder: Path, environment: dict[str, str]) -> int:
+    """How many the program takes outside the kernel."""
+    assert VALGRIND
+    done = subprocess.run(
+        [VALGRIND, "--tool=callgrind", f"--callgrind-out-file={os.devnull}", *command],
+        cwd=folder, env={**environment, "PYTHONHASHSEED": "0"}, check=True, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    assert found, done.stderr[-2000:]
+    return int(found[1])
 
 
 def processor_ms() -> float:
@@ -138,7 +157,8 @@ def main() -> None:
     for python in map(os.path.abspath, sys.argv[2:] or [sys.executable]):
         done = subprocess.run([python, "-VV"], capture_output=True, text=True)
         version = re.sub(r" \(.*", "", done.stdout.strip(), flags=re.S)
-        print(f"\n{version}\n\n| start of | without ms | with ms | more ms | × |\n|-|-|-|-|-|")
+        print(f"\n{version}\n\n| start of | without ms | with ms | more ms | × | instructions × |"
+              "\n|-|-|-|-|-|-|")
         compare("python -c pass", [python, "-c", "pass"], folder, both, rounds)
         compare("300 own modules", [python, "wide.py"], folder, both, rounds)
         standard = "import asyncio, json, logging, http.server, sqlite3, unittest.mock, email.mime"
