@@ -99,18 +99,28 @@ def why_looked_for(modules, name, is_attribute=False):
     is_attribute: of a class, so that only strings matter: its code would have been found
     """
     for module in project_modules():
+        # What a module's own source says of the name was seen to by the core.
+        is_blind = module in modules and not _knows_itself(module)
         for code in _codes_that_ran(module):
             if code is None:
                 return "what %s looks for is not known" % module.__name__
             if _uses(code, _LOOKING):
                 return "%s looks through namespaces" % module.__name__
-            if module not in modules and _looks_for(code, modules, name, is_attribute):
+            if not is_blind and _looks_for(code, modules, name, is_attribute):
                 return "%s looks for that name" % module.__name__
     if not is_attribute:
         for package in filter(None, map(_framework_of, modules)):
             if any(_names(code.co_consts, name) for code in _codes_of_package(package)):
                 return "%s may look for that name" % package
     return None
+
+
+def _knows_itself(module):
+    # type: (ModuleType) -> bool
+    """Whether a module may have itself at hand, and so use its own names as attributes."""
+    words = {module.__name__.rpartition(".")[2], "modules", "import_module", "__import__"}
+    codes_ = filter(None, _codes_that_ran(module))
+    return any(not words.isdisjoint(code.co_names) for code in codes_)
 
 
 def _framework_of(module):

@@ -143,6 +143,10 @@ REFUSED = {
         {"app": "def f(): pass\nx = 1", "other": "import app\nY = [app.f]",
          "start": "import app, other"}, ("def f(): pass\n", ""),
         "f was removed, and somebody holds it"),
+    "a function that its own module uses as an attribute": (
+        {"app": "import sys\nME = sys.modules[__name__]\ndef f(): pass\ndef g(): return ME.f\n",
+         "start": "import app; app.g()"}, ("def f(): pass\n", ""),
+        "f was removed, and app looks for that name"),
     "a function that something holds": (
         {"app": "def f(): pass\nHELD = []\ndef hold(): HELD.append(f)\nhold()\n"
                 "def hold(): return 1", "start": "import app"},
