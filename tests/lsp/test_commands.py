@@ -326,6 +326,19 @@ async def test_lenses_use_the_interpreter_of_the_project(
     assert await interpreter(options={"python": "/o", "interpreters": particular}) == "/its/python"
 
 
+async def test_lenses_are_asked_for_anew_with_other_settings(
+    open_client: OpenClient, tmp_path: Path
+) -> None:
+    client = await open_client()
+    refreshed = len(client.of(types.WORKSPACE_CODE_LENS_REFRESH))
+    client.lsp.workspace_did_change_configuration(
+        types.DidChangeConfigurationParams({"onsave": {"python": "/other/python"}})
+    )
+    await client.until(
+        lambda: len(client.of(types.WORKSPACE_CODE_LENS_REFRESH)) > refreshed, "a refresh"
+    )
+
+
 async def test_no_lenses_where_there_is_nothing_to_run(
     open_client: OpenClient, tmp_path: Path
 ) -> None:

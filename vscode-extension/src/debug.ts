@@ -74,6 +74,7 @@ export class Debugging implements vscode.Disposable {
   private async environment(parent: vscode.DebugSession): Promise<Record<string, string>> {
     const bundled = vscode.extensions.getExtension('ms-python.debugpy')?.extensionPath;
     const { env = {} } = parent.configuration as StartArguments;
+    if (parent.configuration['noDebug'] === true) return env; // "Run Without Debugging"
     const before = env['PYTHONPATH'] ?? process.env['PYTHONPATH'];
     const folder = join(this.host.extensionPath, 'bundled', 'debug');
     return {

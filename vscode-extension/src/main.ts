@@ -64,6 +64,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<Api> {
     notifyFailures(sessions),
     refreshPages(sessions),
     registerTasks(() => server.command(), interpreterOf),
+    vscode.workspace.onDidChangeWorkspaceFolders(() => void server.sendSettings()),
     config.onChange((event) => {
       void (needsNewServer(event) ? server.restart() : server.sendSettings());
     }),

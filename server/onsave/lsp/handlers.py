@@ -53,6 +53,7 @@ def register(server: OnsaveServer) -> None:
     ) -> None:
         ls.apply_settings(params.settings)
         ls.spawn(ls.pull_settings())
+        ls.refresh_lenses()  # another interpreter, or none wanted any more
 
     @feature(types.TEXT_DOCUMENT_DID_OPEN)
     def did_open(ls: OnsaveServer, params: types.DidOpenTextDocumentParams) -> None:

@@ -96,4 +96,22 @@ describe('many files at once', () => {
     assert.equal(restarts.length, LOADED);
     assert.equal(verdicts.all.length, FILES, 'each file once');
   });
+
+  it('by an agent that writes one after the other make one restart, or two where it pauses', async () => {
+    const folder = package_('agent');
+    const { api, run } = await started('agent');
+    const up = new Set<number>();
+    const listener = api.sessions.onChange(() => {
+      const now = api.sessions.get('agent');
+      if (now?.state === 'running' && now.run > run) up.add(now.run);
+    });
+    for (let number = 0; number < FILES; number++) {
+      fs.writeFileSync(path.join(folder, `m${number}.py`), 'WORD = "two"\n');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    const after = await settled(api, 'agent', run + 1);
+    listener.dispose();
+    assert.deepEqual(after.stale, []);
+    assert.ok(up.size <= 2, `${up.size} runs came up`);
+  });
 });

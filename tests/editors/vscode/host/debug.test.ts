@@ -228,6 +228,18 @@ describe('debug with onsave', () => {
     await until(api, (all) => all.length === 0 ? true : undefined);
   });
 
+  it('does not debug where it is to run without debugging', async () => {
+    const api = await activated();
+    const file = path.join(workspace(), 'undebugged.py');
+    fs.writeFileSync(file, 'import threading\nWORD = "one"\nthreading.Event().wait()\n');
+    vscode.debug.addBreakpoints([breakpointAt(file, 2)]);
+    const parent = await debug('undebugged', { command: [PYTHON, file], noDebug: true });
+    await until(api, named('undebugged', 'running'));
+    assert.equal(watch.waiting, 0);
+    await vscode.debug.stopDebugging(parent);
+    await until(api, (all) => all.length === 0 ? true : undefined);
+  });
+
   it('ends where not even the session could be started', async () => {
     const ended = new Promise<void>((resolve) => {
       const listener = vscode.debug.onDidTerminateDebugSession(({ name }) => {
