@@ -7,11 +7,18 @@ that is bound where that is ""; whether the module is still, or was already, imp
 that place], as ``core.change`` has it.
 """
 
+import os
 import sys
 from types import FunctionType, ModuleType
 
 from onsave_agent import lookups, origins, paths, ran
 from onsave_agent.codes import Refused
+
+#: Modules of the standard library that do something when they are imported.
+_DOING = frozenset(
+    ["readline", "rlcompleter", "antigravity", "this", "site", "sitecustomize", "usercustomize",
+     "idlelib", "turtle", "cgitb", "faulthandler", "tracemalloc", "__hello__", "__phello__"]
+)  # fmt: skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,8 +100,11 @@ def check_unbound(module, entry):
     if bound and vars(module).get(bound, module) is not taken:
         raise Refused("import of %s was removed, which is another thing by now" % bound)
     for other in _executed_for(found, taken):
-        if not (imported and other is found) and not lookups.finished_before(
-            other.__name__, module
+        is_loaded_still = imported and other is found
+        if not (
+            is_loaded_still
+            or lookups.finished_before(other.__name__, module)
+            or _makes_no_difference(other)
         ):
             raise Refused("import of %s was removed, and who else imports it is not known" % source)
     if bound:
@@ -152,6 +162,23 @@ def _would_be_complete(other, module, imported):
         return False
     # It began after ``module`` did, and ended before that went on.
     return vars(other).get("__file__") not in circumstances[3]
+
+
+def _makes_no_difference(module):
+    # type: (ModuleType) -> bool
+    """Whether a module is as good as not loaded where nobody uses it.
+
+    It is of the standard library, in no package (of whose modules others may make use without
+    importing them), and all that it does is define things.
+    """
+    namespace = vars(module)
+    if "__path__" in namespace or "." in module.__name__ or module.__name__ in _DOING:
+        return False
+    file = namespace.get("__file__")
+    if file is None:
+        return module.__name__ in sys.builtin_module_names
+    standard = os.path.dirname(os.__file__) + os.sep
+    return str(file).startswith(standard) and "site-packages" not in str(file)
 
 
 def _is_projects(module):

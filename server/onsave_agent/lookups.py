@@ -157,6 +157,8 @@ def why_somebody_else_counts_on(modules, name):
     if why is not None:
         return why
     for module in modules:
+        if module.__name__ == "__main__":
+            continue  # It was run, not imported.
         importer = ran.began.get(str(vars(module).get("__file__")), (None,))[0]
         if importer is None or paths.is_library(paths.real(importer)):
             # A framework may take names that it knows, or that it was told.

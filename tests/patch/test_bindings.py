@@ -14,6 +14,10 @@ PATCHED = {
          "start": "import base, app"}, "app",
         ("import json\ndef f(): return json.dumps(1)", "def f(): return 2"),
         "(f(), 'json' in globals())"),
+    "an import of a library that only defines things": (
+        {"app": "import wave\ndef f(): return wave.__name__", "start": "import app"}, "app",
+        ("import wave\ndef f(): return wave.__name__", "def f(): return 2"),
+        "(f(), 'wave' in globals())"),
     "one name less from a module": (
         {"app": "from json import dumps, loads\ndef f(): return loads(dumps(1))",
          "start": "import app"}, "app",
@@ -105,8 +109,12 @@ def test_patched(what, run):
 #: what → (files, (old, new) texts of app.py, why)
 REFUSED = {
     "a library that only this import loads": (
-        {"app": "import wave\nx = 1", "start": "import app"}, ("import wave\n", ""),
-        "import of wave was removed, and who else imports it is not known"),
+        {"app": "import wsgiref.util\nx = 1", "start": "import app"},
+        ("import wsgiref.util\n", ""),
+        "import of wsgiref.util was removed, and who else imports it is not known"),
+    "a library that does something": (
+        {"app": "import this\nx = 1", "start": "import app"}, ("import this\n", ""),
+        "import of this was removed, and who else imports it is not known"),
     "a module of the project's that only this import loads": (
         {"app": "import models\nx = 1", "models": "", "start": "import app"},
         ("import models\n", ""),
