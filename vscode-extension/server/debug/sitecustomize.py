@@ -74,13 +74,26 @@ def _attach_fork():
     # type: () -> None
     """A forked process has debugpy's state without its threads: it would stop at a breakpoint and
     never be told to go on. It is attached anew, through the adapter of the process that forked it,
-    as debugpy's own wrapper of ``os.fork`` does."""
+    as debugpy's own wrapper of ``os.fork`` does; or, where it only lives until it executes another
+    program, or nobody debugs any more, it loses that state."""
     try:
+        import debugpy
         from _pydev_bundle.pydev_monkey import _on_forked_process  # debugpy has put it there
 
-        _on_forked_process(setup_tracing=True)
+        _on_forked_process(setup_tracing=debugpy.is_client_connected() and not _will_execute())
     except Exception:
         pass
+
+
+def _will_execute():
+    # type: () -> bool
+    """Whether this is the moment between fork and exec of the ``subprocess`` module."""
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "_execute_child" and frame.f_globals["__name__"] == "subprocess":
+            return True
+        frame = frame.f_back
+    return False
 
 
 _without_this_folder()

@@ -141,9 +141,14 @@ describe('debug with onsave', () => {
     const api = await activated();
     const file = path.join(workspace(), 'debugged.py');
     fs.writeFileSync(file, [
-      'import threading', 'WORD = "one"', 'def speak():', '    return WORD', 'speak()',
-      'threading.Event().wait()', '',
+      'import subprocess, threading', 'WORD = "one"', 'def speak():', '    return WORD',
+      'subprocess.run(["true"], preexec_fn=int)  # forked, but no process of the app\'s',
+      'speak()', 'threading.Event().wait()', '',
     ].join('\n'));
+    const below: string[] = [];
+    const started = vscode.debug.onDidStartDebugSession((session) => {
+      if (session.parentSession !== undefined) below.push(session.name);
+    });
     vscode.debug.addBreakpoints([breakpointAt(file, 4)]);
     const parent = await debug('debugged', { command: [PYTHON, file] });
     const first = await watch.stop();
@@ -156,6 +161,8 @@ describe('debug with onsave', () => {
     assert.deepEqual(await look(second, 'WORD'), { name: 'speak', line: 4, result: '\'two\'' });
     assert.notEqual(second.session.id, first.session.id);
     assert.equal(second.session.parentSession?.id, parent.id, 'the person sees one session');
+    started.dispose();
+    assert.equal(below.length, 2, `one for each run: ${below.join(', ')}`);
     await goOn(second);
     await until(api, named('debugged', 'running'));
   });
