@@ -30,6 +30,7 @@ sys.path.remove({SERVER!r})
 
 APP = """
 import json, os, sys, threading
+import wave
 
 def helper():
     return 1
@@ -65,8 +66,8 @@ def test_the_main_module(how: str, zygote: Zygote, tmp_path: Path) -> None:
         (file.parent / "__init__.py").write_text("import colorsys\n")
     old = python_text(APP)
     file.write_bytes(old)
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages" / "sitecustomize.py").write_text(SITE)
     command = {
         "script": [str(file)],
         "relative": ["app.py"],
@@ -74,7 +75,7 @@ def test_the_main_module(how: str, zygote: Zygote, tmp_path: Path) -> None:
         "package": ["-m", "pkg"],
         "runpy": ["-c", f"import runpy; runpy.run_path({str(file)!r}, run_name='__main__')"],
     }[how]
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site-packages")}
     process = subprocess.Popen(
         [zygote.python, *command], cwd=tmp_path, env=environment, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -84,9 +85,9 @@ def test_the_main_module(how: str, zygote: Zygote, tmp_path: Path) -> None:
         ran = {name for name, _line in json.loads(process.stdout.readline())}
         assert ran == {"helper", "main"}
 
-        def save(new: bytes) -> list[object]:
-            change = diff(old, new, path=str(file))
-            sent = order(os.path.realpath(file), old, new, change)
+        def save(new: bytes, running: bytes = old) -> list[object]:
+            change = diff(running, new, path=str(file))
+            sent = order(os.path.realpath(file), running, new, change)
             message = {"type": "patch", "id": 1, "phase": "now", "files": [sent]}
             process.stdin.write(json.dumps(message) + "\n")
             process.stdin.flush()
@@ -95,7 +96,10 @@ def test_the_main_module(how: str, zygote: Zygote, tmp_path: Path) -> None:
         assert save(b"# moved\n" + old.replace(b"return 1", b"return 2")) == [
             "refused", "helper ran at start-up", "old"
         ]  # fmt: skip
-        assert save(b"# moved\n" + old.replace(b'"old"', b'"new"')) == ["patched", None, "new"]
+        patched = b"# moved\n" + old.replace(b'"old"', b'"new"')
+        assert save(patched) == ["patched", None, "new"]
+        less = patched.replace(b"import wave\n", b"")
+        assert save(less, patched) == ["patched", None, "new"]
     finally:
         process.stdin.close()
         process.wait()
