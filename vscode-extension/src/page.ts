@@ -5,23 +5,27 @@ import { config } from './config';
 import type { Sessions } from './sessions';
 import { pageOf } from './status_text';
 
-/** Shows the page of each session that has got a new run, where the user has it open. */
+/** Shows the page of each session that has a new run, or was patched, where it is open. */
 export function refreshPages(sessions: Sessions): vscode.Disposable {
-  const shown = new Map<string, string>();
-  return sessions.onChange(() => {
-    if (!config.refreshPage()) return;
-    for (const { name, run, state, listening, lastVerdict } of sessions.all) {
+  const runs = new Map<string, number>();
+  const patching = new Set<string>();
+  const refresh = () => {
+    for (const { name, run, state, listening, stale } of sessions.all) {
       const page = listening.map(pageOf).find((url) => url !== undefined);
-      if (state !== 'ready' || page === undefined) continue;
-      const version = `${run} ${lastVerdict?.action === 'patch' ? JSON.stringify(lastVerdict) : ''}`;
-      const before = shown.get(name);
-      shown.set(name, version);
-      if (before !== undefined && before !== version && isOpen()) {
+      if (state !== 'ready' || stale.length > 0 || page === undefined) continue;
+      const before = runs.get(name);
+      runs.set(name, run);
+      const patched = patching.delete(name);
+      if (before === undefined || before === run && !patched) continue;
+      if (config.refreshPage() && isOpen()) {
         void vscode.commands.executeCommand(
           'simpleBrowser.api.open', vscode.Uri.parse(page), { preserveFocus: true });
       }
     }
-  });
+  };
+  return vscode.Disposable.from(
+    sessions.onVerdict(({ session, action }) => { if (action === 'patch') patching.add(session); }),
+    sessions.onChange(refresh));
 }
 
 function isOpen(): boolean {
