@@ -341,6 +341,7 @@ class _File:
         self._catch_up()
         keys = {codes.key(pair.old): codes.key(pair.new) for pair in self.pairs if pair.new}
         ran.moved(self.filename, keys, self.module_code)
+        results.forget(self.filename)
         _last_made[self.filename] = (self.order["digest"], marshal.dumps(self.module_code))
         linecache = sys.modules.get("linecache")
         if linecache is not None:

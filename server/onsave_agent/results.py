@@ -13,7 +13,7 @@ import gc
 import sys
 from types import CodeType, FunctionType
 
-from onsave_agent import codes, lookups, swap
+from onsave_agent import codes, lookups, ran, swap
 from onsave_agent.origins import namespace_of
 
 TYPE_CHECKING = False
@@ -33,6 +33,11 @@ _LAYERED = frozenset(
      functools.partial, list, tuple, dict]
 )  # fmt: skip
 _COMMON = _ATOMS | {FunctionType, dict}
+#: What functions that make caches use, besides lru_cache: functools.cache, in two ways.
+_BOTH = frozenset(["functools", "cache"])
+_CACHE = functools.cache
+#: filename → whether functions in it make caches
+_making = {}  # type: dict[str, bool]
 #: Containers that are larger are not looked through; what lies deeper is not looked for.
 _MOST = 2000
 _DEEPEST = 5
@@ -45,16 +50,15 @@ def outdated(names, changed):
     Raises Refused where a compiler holds what it made of one.
     """
     found = []  # type: list[object]
-    bound = list(_bound())
     calls = None  # type: _Calls | None
     compilers = any(name in sys.modules for name in _COMPILERS)
-    for thing in _wrappers(bound, compilers):
+    for thing in _wrappers(compilers):
         code = _code_of(thing)
         is_cache = type(thing) is _LRU
         if code is None or (is_cache and not thing.cache_info().currsize):  # type: ignore[attr-defined]
             continue
         if calls is None:
-            calls = _Calls(bound, names, {id(function) for function in changed})
+            calls = _Calls(list(_bound()), names, {id(function) for function in changed})
         if not calls.reach(thing, code):
             continue
         if not is_cache:
@@ -73,10 +77,40 @@ def _code_of(thing):
     return None
 
 
-def _wrappers(bound, compilers):
-    # type: (list[tuple[str, object]], bool) -> Iterator[object]
+def forget(filename):
+    # type: (str) -> None
+    """A file has been patched: it may make caches now."""
+    _making.pop(filename, None)
+
+
+def _are_made_at_run_time():
+    # type: () -> bool
+    """Whether functions of the project make caches: they may be anywhere then."""
+    new = [name for name in list(ran.trees) if name not in _making]
+    modules = map(vars, lookups.project_modules()) if new else ()
+    with_cache = {names.get("__file__") for names in modules if names.get("cache") is _CACHE}
+    for filename in new:
+        makers = frozenset(["lru_cache", "cache"] if filename in with_cache else ["lru_cache"])
+        _making[filename] = any(
+            not makers.isdisjoint(code.co_names) or _BOTH.issubset(code.co_names)
+            for tree in ran.trees.get(filename, ())
+            for code in codes.inside(tree)
+            if codes.is_function(code)
+        )
+    return any(_making.values())
+
+
+def _wrappers(compilers):
+    # type: (bool) -> Iterator[object]
     """The project's lru_caches and, where there are ``compilers``, compiled functions."""
     seen = set()  # type: set[int]
+    if _are_made_at_run_time():
+        if gc.get_freeze_count():
+            gc.unfreeze()
+        for thing in gc.get_objects():
+            if type(thing) is _LRU:
+                seen.add(id(thing))
+                yield thing
     for namespace in _namespaces():
         for value in list(namespace.values()):
             kind = type(value)

@@ -206,6 +206,15 @@ HOLDERS = {
     "lru_cache on a method": (
         "import functools\nclass A:\n    @functools.lru_cache(None)\n    def g(self): return f()\n"
         "a = A()\ndef f(): return 'old'", "a.g()", "a.g()"),
+    "lru_cache in an instance": (
+        "import functools\nclass A:\n    def __init__(self):\n"
+        "        self.g = functools.lru_cache(None)(self._g)\n    def _g(self): return f()\n"
+        "a = A()\ndef f(): return 'old'", "a.g()", "a.g()"),
+    "functools.cache somewhere": (
+        "import functools\nfrom functools import lru_cache as cached\n"
+        "cache = getattr(functools, 'cache', functools.lru_cache(None))\n"
+        "class A: pass\ndef make():\n    a = A()\n    a.b = A()\n    a.b.g = cache(lambda: f())\n"
+        "    return a\na = make()\ndef f(): return 'old'", "a.b.g()", "a.b.g()"),
     "lru_cache in a registry": (
         "import functools\nVIEWS = [functools.lru_cache(None)(lambda: f())]\n"
         "def f(): return 'old'", "VIEWS[0]()", "VIEWS[0]()"),
