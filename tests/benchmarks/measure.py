@@ -134,13 +134,13 @@ def memory(processes: Sequence[psutil.Process]) -> float:
 
 
 def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
-    """CPU time of all their threads, in the kernel's nanoseconds: finer than its clock ticks."""
-    total = 0
+    """CPU time of all their threads, those that have ended included (Django has one a request)."""
+    total = 0.0
     for process in processes:
-        for statistic in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
-            with contextlib.suppress(OSError):
-                total += int(statistic.read_text().split()[0])
-    return total / 1e9
+        with contextlib.suppress(OSError):
+            # The clock of another process: clock_getcpuclockid(3), which Python lacks.
+            total += time.clock_gettime((~process.pid << 3) | 2)
+    return total
 
 
 def wakeups(processes: Sequence[psutil.Process]) -> int:
