@@ -48,10 +48,13 @@ export function workspace(): string {
   return root;
 }
 
-/** A program that runs until it is stopped, and is no server: its file. Its second line is data. */
+/** The last line of a program that runs until it is stopped, and is ready as soon as it gets there. */
+export const SERVE = 'socket.create_server(("127.0.0.1", 0)).accept()';
+
+/** A program that serves until it is stopped: its file. Its second line is data. */
 export function ticker(name: string): string {
   const file = path.join(workspace(), `${name}.py`);
-  fs.writeFileSync(file, 'import threading\nWORD = "one"\nthreading.Event().wait()\n');
+  fs.writeFileSync(file, `import socket\nWORD = "one"\n${SERVE}\n`);
   return file;
 }
 

@@ -20,13 +20,13 @@ describe('apps', () => {
     const file = ticker('ticker');
     await vscode.commands.executeCommand(
       'onsave.server.start', { command: [PYTHON, file], name: 'ticker', cwd: workspace() });
-    const before = await until(api, named('ticker', 'running'));
+    const before = await until(api, named('ticker', 'ready'));
     const terminal = vscode.window.terminals.find((one) => one.name.includes('ticker'));
     assert.ok(terminal, 'it has a terminal');
 
     assert.ok(await (await say(file, 'two')).save());
     const after = await until(api, (all) =>
-      all.find((one) => one.state === 'running' && one.run > before.run));
+      all.find((one) => one.state === 'ready' && one.run > before.run));
     assert.notEqual(after.pid, before.pid);
 
     await vscode.commands.executeCommand('onsave.stop', 'ticker');
@@ -39,7 +39,7 @@ describe('apps', () => {
     for (let time = 1; time <= 2; time++) {
       await vscode.commands.executeCommand(
         'onsave.server.start', { command: [PYTHON, file], name: 'again', cwd: workspace() });
-      await until(api, named('again', 'running'));
+      await until(api, named('again', 'ready'));
       await vscode.commands.executeCommand('onsave.stop', 'again');
       await until(api, (all) => all.length === 0 ? true : undefined);
       // The session is gone a moment before the editor has seen its process end.
@@ -61,8 +61,8 @@ describe('apps', () => {
         program, [...rest, 'run', '--name', name, '--', PYTHON, ticker(name)],
         { cwd: workspace(), stdio: 'ignore' }));
     }
-    const first = await until(api, named('first', 'running'));
-    const second = await until(api, named('second', 'running'));
+    const first = await until(api, named('first', 'ready'));
+    const second = await until(api, named('second', 'ready'));
     assert.notEqual(first.pid, second.pid);
     await vscode.commands.executeCommand('onsave.stop', 'first');
     await until(api, (all) => all.every(({ name }) => name !== 'first') ? true : undefined);
@@ -86,7 +86,7 @@ describe('apps', () => {
       task = await find();
     }
     await vscode.tasks.executeTask(task);
-    await until(api, named('task', 'running'));
+    await until(api, named('task', 'ready'));
   });
 });
 

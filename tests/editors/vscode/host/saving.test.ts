@@ -5,14 +5,14 @@ import fs from 'node:fs';
 import path from 'node:path';
 import * as vscode from 'vscode';
 import type { Api } from '../../../../vscode-extension/src/main';
-import { activated, named, PYTHON, say, set, settled, stopAll, ticker, until, workspace } from './apps';
+import { activated, fence, named, PYTHON, say, set, settled, stopAll, ticker, until, workspace } from './apps';
 
 async function started(name: string): Promise<{ api: Api; file: string; run: number }> {
   const api = await activated();
   const file = ticker(name);
   await vscode.commands.executeCommand(
     'onsave.server.start', { command: [PYTHON, file], name, cwd: workspace() });
-  return { api, file, run: (await until(api, named(name, 'running'))).run };
+  return { api, file, run: (await until(api, named(name, 'ready'))).run };
 }
 
 /** Resolves once the file on disk has `word`, by whomever it was saved. */
@@ -97,6 +97,7 @@ describe('saving', () => {
 
   it('with a formatter and an organiser of imports makes one update, of the last text', async () => {
     const { api, file, run } = await started('formatted');
+    await fence(api);
     const append = (document: vscode.TextDocument, text: string) => {
       const edit = new vscode.WorkspaceEdit();
       edit.insert(document.uri, document.lineAt(document.lineCount - 1).range.end, text);

@@ -152,7 +152,7 @@ describe('trouble', () => {
     shadowed.showInputBox = () => Promise.resolve(`${PYTHON} ${file}`);
     try {
       void vscode.commands.executeCommand('onsave.pickApp');
-      await until(api, (all) => all.find(({ state }) => state === 'running'));
+      await until(api, (all) => all.find(({ state }) => state === 'ready'));
     } finally {
       Object.assign(shadowed, { createQuickPick, showInputBox });
       Object.assign(vscode.workspace, { findFiles });
