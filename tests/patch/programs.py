@@ -327,6 +327,8 @@ def _q_show(value):
             value.send(None)
         except StopIteration as end:
             return _q_show(end.value)
+        except RuntimeError:
+            return "was asked before"
     if _q_inspect.isgenerator(value):
         return [_q_show(v) for v in value]
     if isinstance(value, (list, tuple)):
