@@ -4,6 +4,7 @@ test fails."""
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +16,10 @@ import pytest
 from harness import SAMPLES, Editor, Project, Session, free_port
 from harness.processes import assert_no_orphans, end, marked
 from harness.session import environment
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell starts what it runs in the background; whatever we start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Sample apps have tests of their own, which are part of the samples.
 collect_ignore = ["apps", "harness"]
