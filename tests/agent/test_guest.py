@@ -74,6 +74,17 @@ def test_importtime_is_only_longer(python: str, session: Session) -> None:
     assert all(line.startswith("import time:") for line in done.stderr.splitlines())
 
 
+def test_once_it_has_bytecode_the_agent_is_searched_for_no_more(
+    python: str, session: Session
+) -> None:
+    write(session.folder, app="")
+    session.run(python, "app.py")
+    done = session.run(python, "-X", "importtime", "app.py")
+    assert "site" in done.stderr
+    searched = [line for line in done.stderr.splitlines() if "onsave_agent" in line]
+    assert not searched, "_PARTS in the bootstrap's sitecustomize lack these, or their order is wrong"
+
+
 @pytest.mark.parametrize("value", ["", "{", "[]", "{}", '{"socket": 3}', "null", "\udcff"])
 def test_malformed_settings_are_silent(python: str, session: Session, value: str) -> None:
     write(session.folder, app="import sys, os; print(sys.path[1:], ascii(os.environ.get('ONSAVE_AGENT')))")
