@@ -297,6 +297,7 @@ def test_after_patches_a_snapshot_has_them_all(
     assert session.pid() == snapshot["processes"][0]["pid"], session.story()
 
 
+@pytest.mark.timeout(180 + 2 * int(os.environ.get("ONSAVE_TEST_RESTARTS", "20")))
 @pytest.mark.parametrize("where", ["words.py", "app.py"])
 def test_many_restarts_leave_nothing_behind(
     start: Start, snapshots: Wait, layered: Project, where: str
@@ -307,10 +308,11 @@ def test_many_restarts_leave_nothing_behind(
     session = start(layered, COMMAND, env=with_library(layered))
     process = psutil.Process(session.process.pid)
     count = int(os.environ.get("ONSAVE_TEST_RESTARTS", "20"))
+    text = layered.read(where)
     seen = []
     for number in range(count):
         snapshots(session)
-        layered.replace(where, "\n", f"\nA{number} = {number}\n")
+        layered.write(where, f"A = {number}\n{text}")
         run = session.status["run"]
         session.save(where)
         session.until_state("ready", after=run)
