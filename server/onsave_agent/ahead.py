@@ -122,7 +122,7 @@ class Scout:
     def begin(self):
         # type: () -> None
         os.nice(10)  # It is in no hurry, and the app may be.
-        self._capture_output()
+        self._output = capture_output()
         for name in ("stat", "lstat", "access"):
             setattr(os, name, self._looking(getattr(os, name)))
         unaudited(self._asked)
@@ -198,14 +198,14 @@ class Scout:
         if event in ("os.listdir", "os.scandir"):
             self._note(self._listed, arguments[0] or ".")
         elif event == "os.mkdir":
-            is_new = not _is_cache(arguments[0]) and not os.path.lexists(arguments[0])
+            is_new = not is_cache(arguments[0]) and not os.path.lexists(arguments[0])
             return "changes files" if is_new else None
         elif event == "socket.bind":
             address = arguments[1]
             # A port of the system's choice is how libraries find out what the system can do.
             free = isinstance(address, tuple) and len(address) > 1 and address[1] == 0
             return None if free else "binds a socket"
-        elif event in _FILES and _is_cache(arguments[0]):
+        elif event in _FILES and is_cache(arguments[0]):
             return None
         return _DEEDS.get(event)
 
@@ -216,8 +216,8 @@ class Scout:
         name = os.fsdecode(path)
         writes = isinstance(flags, int) and bool(flags & _WRITING)
         if writes or (isinstance(mode, str) and not set(mode).isdisjoint("wax+")):
-            return None if _is_cache(path) or name in _HARMLESS else "writes a file"
-        if not _is_cache(path):
+            return None if is_cache(path) or name in _HARMLESS else "writes a file"
+        if not is_cache(path):
             self._note(self._opened, name)
         return "reads %s, which was edited" % name if self._whole(name) in self._until else None
 
@@ -264,18 +264,6 @@ class Scout:
         except (TypeError, ValueError):
             pass
 
-    # --- output, connections --------------------------------------------------------------------
-
-    def _capture_output(self):
-        # type: () -> None
-        """Nothing that is printed here is for the user's eyes; that it is, is to be known."""
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 0)
-        os.close(null)
-        self._output = os.memfd_create("onsave")
-        os.dup2(self._output, 1)
-        os.dup2(self._output, 2)
-
     def _has_printed(self):
         # type: () -> bool
         for stream in (sys.stdout, sys.stderr):
@@ -284,6 +272,23 @@ class Scout:
             except Exception:
                 pass
         return os.fstat(self._output).st_size > 0
+
+
+def capture_output():
+    # type: () -> int
+    """Keep what is printed from now on from the terminal: the descriptor of where it goes."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    output = os.memfd_create("onsave")
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    return output
 
 
 def unaudited(tell):
@@ -378,7 +383,7 @@ def quiet(leave):
     return restore
 
 
-def _is_cache(path):
+def is_cache(path):
     # type: (Any) -> bool
     """Bytecode, and the file that it is first written to."""
     try:

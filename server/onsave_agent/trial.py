@@ -13,7 +13,7 @@ import sys
 import time
 
 from onsave_agent import paths, warm
-from onsave_agent.ahead import unaudited
+from onsave_agent.ahead import capture_output, is_cache, unaudited
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Trial:
         # type: (list[str]) -> dict[str, object]
         """Import ``names``; return the fields of "tried"."""
         os.nice(10)  # It is in no hurry, and the app may be.
-        self._capture_output()
+        self._output = capture_output()
         self._watch_functions()
         unaudited(self._asked)
         self._state = self._take_state()
@@ -188,7 +188,7 @@ class Trial:
         if deed is not None:
             if event == "os.putenv" and arguments[0] == b"ONSAVE_AGENT":
                 return
-            if event in ("os.mkdir", "os.rename", "os.remove") and _is_cache(arguments[0]):
+            if event in ("os.mkdir", "os.rename", "os.remove") and is_cache(arguments[0]):
                 return
             self.blame(deed)
         elif event == "open":
@@ -204,7 +204,7 @@ class Trial:
             return
         writes = isinstance(flags, int) and bool(flags & _WRITING)
         if writes or (isinstance(mode, str) and not set(mode).isdisjoint("wax+")):
-            if not _is_cache(path) and os.fsdecode(path) != os.devnull:
+            if not is_cache(path) and os.fsdecode(path) != os.devnull:
                 self.blame("writes a file")
             return
         self._looks_at(path, "reads")
@@ -217,27 +217,6 @@ class Trial:
             self.blame("%s %s" % (verb, whole))
         elif not paths.is_library(whole + "/") and not whole.startswith(_IGNORED):
             self.opened[whole] = None
-
-    def _capture_output(self):
-        # type: () -> None
-        """Nothing that is printed here is for the user's eyes; whoever prints is to be known."""
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except Exception:
-                pass
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 0)
-        os.close(null)
-        if hasattr(os, "memfd_create"):
-            self._output = os.memfd_create("onsave")
-        else:
-            import tempfile
-
-            with tempfile.TemporaryFile() as file:
-                self._output = os.dup(file.fileno())
-        os.dup2(self._output, 1)
-        os.dup2(self._output, 2)
 
     def _watch_functions(self):
         # type: () -> None
@@ -350,15 +329,6 @@ class _Time(type(sys)):  # type: ignore[misc]
                 return trial._watched(time, name, "time zone")
             trial.looks("time zone")
         return super().__getattribute__(name)
-
-
-def _is_cache(path):
-    # type: (Any) -> bool
-    """Bytecode, and the file that it is first written to."""
-    try:
-        return "__pycache__" in os.fsdecode(path)
-    except TypeError:
-        return False
 
 
 def _handler(number):
