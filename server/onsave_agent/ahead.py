@@ -68,7 +68,6 @@ _HARMLESS = frozenset([os.devnull, "/dev/tty"])
 _INTERRUPTS = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 _DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel")
 _main = get_ident()
-_stat = os.stat
 
 
 class Ahead:
@@ -131,7 +130,7 @@ class Scout:
     def before(self, path):
         # type: (str) -> None
         """The import system is about to read the module at ``path``."""
-        if self._has_printed():
+        if has_printed(self._output):
             self.finish("it prints something")
         elif get_ident() != _main:
             self.finish("it imports in a thread")
@@ -140,10 +139,9 @@ class Scout:
             self.finish(None)
         self._last = path
         if not paths.is_library(path):
-            if connections():
-                self.finish("it has opened a connection")
-            if uses_device():
-                self.finish("it uses a GPU")
+            held = holds()
+            if held is not None:
+                self.finish(held)
             self._project.append(path)
 
     def leave(self, *_):
@@ -264,24 +262,11 @@ class Scout:
         except (TypeError, ValueError):
             pass
 
-    def _has_printed(self):
-        # type: () -> bool
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except Exception:
-                pass
-        return os.fstat(self._output).st_size > 0
-
 
 def capture_output():
     # type: () -> int
     """Keep what is printed from now on from the terminal: the descriptor of where it goes."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:
-            pass
+    _flush()
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
@@ -289,6 +274,22 @@ def capture_output():
     os.dup2(output, 1)
     os.dup2(output, 2)
     return output
+
+
+def has_printed(output):
+    # type: (int) -> bool
+    """Whether something has come there since it was captured."""
+    _flush()
+    return os.fstat(output).st_size > 0
+
+
+def _flush():
+    # type: () -> None
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
 
 
 def unaudited(tell):
@@ -321,17 +322,17 @@ def unaudited(tell):
             setattr(there, name, watched(real, deed))
 
 
-def connections():
-    # type: () -> list[int]
-    """The descriptors of sockets, not ours, that listen or are connected to a host."""
-    sockets = [number for number, name in _open_files() if name.startswith("socket:")]
-    return [number for number in sockets if _talks(number)]
-
-
-def uses_device():
-    # type: () -> bool
-    """Whether there is a GPU context: there is no room for two of many a model."""
-    return any(name.startswith(_DEVICES) for _number, name in _open_files())
+def holds():
+    # type: () -> str | None
+    """What the process holds that it is not to have, whoever has opened it: a socket, not ours,
+    that listens or is connected to a host; a GPU, where there is no room for two of many a model.
+    """
+    for number, name in _open_files():
+        if name.startswith("socket:") and _talks(number):
+            return "it has a connection"
+        if name.startswith(_DEVICES):
+            return "it uses a GPU"
+    return None
 
 
 def _open_files():
@@ -347,8 +348,6 @@ def _open_files():
 
 def _talks(descriptor):
     # type: (int) -> bool
-
-
     sock = _socket.socket(fileno=os.dup(descriptor))
     try:
         if sock.family not in (_socket.AF_INET, _socket.AF_INET6):

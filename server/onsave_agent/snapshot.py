@@ -157,6 +157,8 @@ def _stand_by(settings):
         _go_ahead(_ahead(connection, message, later))
         return None
     installed = warm.installed()
+    # Here it is still as the agent's own bytecode needs it, see sitecustomize.
+    sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
     if kind == "try":
         _try(connection, message)
     _warm(connection, message, later)
@@ -208,7 +210,7 @@ def _scout(connection, message):
 def _ahead(connection, message, later):
     # type: (_Connection, dict[str, Any], _Later) -> Ahead
     from onsave_agent import agent, imports
-    from onsave_agent.ahead import Ahead, connections, quiet
+    from onsave_agent.ahead import Ahead, holds, quiet
 
     hook = sys.excepthook  # type: Any  # ours; the app may put its own in front of it
     real = hook._real
@@ -222,8 +224,7 @@ def _ahead(connection, message, later):
             modules.reconcile()
             reports.flush()
             installed = warm.installed()
-            talks = "it has a connection" if connections() else None
-            _warm(connection, message, later, talks)
+            _warm(connection, message, later, holds())
             text = _wait(connection)
             restore()
             settings = _resume(text, installed)
@@ -271,11 +272,7 @@ def _warm(connection, message, later, refused=None):
     global _store
     names = [] if refused else [name for name in message["names"] if name not in sys.modules]
     if names:
-        writes_bytecode = not sys.flags.dont_write_bytecode
-        wrote_bytecode = not sys.dont_write_bytecode
-        sys.dont_write_bytecode = not writes_bytecode
         refused = _import(connection, message, names)
-        sys.dont_write_bytecode = not wrote_bytecode
         reports.flush()
         for name, entry in later.take(_store).items():
             _store[name].report = entry

@@ -13,7 +13,7 @@ import sys
 import time
 
 from onsave_agent import paths, warm
-from onsave_agent.ahead import capture_output, is_cache, unaudited
+from onsave_agent.ahead import capture_output, has_printed, is_cache, unaudited
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -274,12 +274,7 @@ class Trial:
             return
         self._active = False
         try:
-            for stream in (sys.stdout, sys.stderr):
-                try:
-                    stream.flush()
-                except Exception:
-                    pass
-            if os.fstat(self._output).st_size:
+            if has_printed(self._output):
                 self.blame("prints something")
                 os.ftruncate(self._output, 0)
             now = self._take_state()

@@ -100,6 +100,14 @@ def test_workers_do_not_share_random_numbers(stand: Stand) -> None:
     assert stand.attempt(["lot", "plain"], forks=True)["modules"] == ["plain"]
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_bytecode_is_written_where_the_app_would(stand: Stand, wanted: bool) -> None:
+    stand.write(lib__plain="A = 1")
+    stand.env = {} if wanted else {"PYTHONDONTWRITEBYTECODE": "1"}
+    assert stand.attempt(["plain"])["modules"] == ["plain"]
+    assert (stand.library / "__pycache__").exists() is wanted
+
+
 @pytest.mark.parametrize(
     "library", ["numpy", "pandas", "sqlalchemy", "grpc", "polars", "gevent.monkey", "uvloop"]
 )
