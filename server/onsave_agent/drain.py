@@ -43,8 +43,14 @@ def drain(message):
     def answer():
         # type: () -> dict[str, Any] | None
         nonlocal seen_idle
-        busy = _busy(addresses, begun, seen)
-        seen_idle = 0 if busy else seen_idle + 1
+        if message["closed"]:
+            busy = _open(addresses)
+            seen_idle = _TWICE  # Nothing comes out of nothing.
+        else:
+            busy = _busy(addresses, begun, seen)
+            seen_idle += 1
+        if busy:
+            seen_idle = 0
         if seen_idle < _TWICE and monotonic() < deadline:
             return None
         return {"type": "drained", "id": message["id"], "busy": busy}
@@ -194,6 +200,34 @@ def _busy(addresses, begun, seen):
     if late:
         _stop_accepting()
     return busy
+
+
+def _open(addresses):
+    # type: (set[tuple[int, object]]) -> int
+    """How many connections there are on which a client may still ask, and would get an answer."""
+    still_open = 0
+    for _number, sock in _sockets():
+        try:
+            if sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
+                continue
+            if _address(sock) in addresses and _is_open(sock):
+                still_open += 1
+        except (OSError, IndexError):
+            pass
+        finally:
+            sock.close()
+    return still_open
+
+
+def _is_open(sock):
+    # type: (_socket.socket) -> bool
+    if sock.family != _socket.AF_UNIX:
+        state = sock.getsockopt(_socket.IPPROTO_TCP, _TCP_INFO, 256)[0]
+        return state == _ESTABLISHED
+    try:
+        return bool(sock.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT))
+    except BlockingIOError:
+        return True
 
 
 def _is_busy(sock, inode, fresh, seen):

@@ -109,7 +109,8 @@ def after_gunicorn_worker(module):
         self.__dict__["booted"] = value
         if value:
             socks = [getattr(sock, "sock", sock) for sock in self.sockets]
-            listen.serves(socks, False, lambda: bool(self.alive))
+            workers = self.cfg.workers
+            listen.serves(socks, False, lambda: bool(self.alive), workers)
 
     module.Worker.booted = property(booted, set_booted)
 

@@ -160,12 +160,13 @@ def _listens(sock, only_held):
     serves([sock], sock.gettimeout() is None)
 
 
-def serves(socks, blocking, alive=None):
-    # type: (list[socket], bool, Callable[[], bool] | None) -> None
+def serves(socks, blocking, alive=None, workers=1):
+    # type: (list[socket], bool, Callable[[], bool] | None, int) -> None
     """The process would begin to accept on ``socks`` now: wait, if it has to, then tell.
 
     blocking: the mode that it has set, and relies on, for their descriptors
     alive:    the wait ends early where this says no; signal handlers run meanwhile, and may raise
+    workers:  how many processes of the app are to accept there
     """
     if agent.ahead is not None:
         agent.ahead.leave()
@@ -180,7 +181,8 @@ def serves(socks, blocking, alive=None):
                 _reconcile()
                 description = _describe(sock, sock.getsockname()) or {}
                 address = description.get("address")
-                channel.ask({"type": "waiting", "address": address}, alive=alive)
+                question = {"type": "waiting", "address": address, "workers": workers}
+                channel.ask(question, alive=alive)
                 break
     try:
         _reconcile()

@@ -112,7 +112,8 @@ AGENT_MESSAGES = {
     # The process stands at the point where it would begin to accept (listen, or a prefork worker
     # after it has loaded the app) and waits for "release". Each worker asks for itself, and one
     # that comes when the run is up already is to be released at once. id is unique in the run.
-    "waiting": {"id": int, "address": object},
+    # workers: how many processes of the run will come to it, this one included.
+    "waiting": {"id": int, "address": object, "workers": int},
     # An uncaught exception. where: "main" | "thread" | "task" | "worker" | "import".
     # exceptions: the chain, the last one first, each
     #   {"type", "message", "relation": null|"cause"|"context"|"group",
@@ -183,7 +184,8 @@ SESSION_MESSAGES = {
     #   {"message", "line", "column", "end_line", "end_column"} (characters, 1-based).
     "check": {"id": int, "files": list},
     # Stop accepting, answer "drained" when no request is under way or after timeout seconds.
-    "drain": {"id": int, "timeout": object},
+    # closed: only when no client has a connection left on which one could come.
+    "drain": {"id": int, "timeout": object, "closed": bool},
     # Answer to "bind". held: true where a descriptor rides along that is to take the place of the
     # app's own; false: bind as usual.
     "bound": {"id": int, "held": bool},

@@ -35,6 +35,7 @@ class Process:
     has: dict[str, str] = field(default_factory=dict)
     reports: deque[ev.Event] = field(default_factory=deque)
     state: str = "starting"  # starting, waiting, up, stopping
+    drained: bool = False
 
 
 class Sessions(RuleBasedStateMachine):
@@ -72,7 +73,7 @@ class Sessions(RuleBasedStateMachine):
             case do.Release(run):
                 process = self.runs[run]
                 others = [p for p in self.runs.values() if p is not process]
-                assert not others, "released while an older run was alive"
+                assert all(p.drained for p in others), "released while an older run could accept"
                 process.state = "up"
                 process.reports.append(ev.Listening(run, run, ":80", held=True))
             case do.Check() | do.Sync() | do.Read():
@@ -162,6 +163,14 @@ class Sessions(RuleBasedStateMachine):
         else:
             process.state = "up"
             process.reports.append(ev.Listening(process.number, process.number, ":80", held=True))
+
+    @precondition(lambda self: any(p.state == "stopping" for p in self.runs.values()))
+    @rule()
+    def drain(self) -> None:
+        process = next(p for p in self.runs.values() if p.state == "stopping")
+        if not process.drained:
+            process.drained = True
+            self.feed(ev.Drained(process.number))
 
     @precondition(lambda self: any(p.state == "stopping" for p in self.runs.values()))
     @rule()

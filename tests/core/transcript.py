@@ -183,9 +183,12 @@ VERBS: dict[str, Callable[[list[str], App, Case], ev.Event]] = {
     "reread": lambda w, a, c: ev.FilesReread(int(w[0]), tuple(map(path, w[1:]))),
     "wrote": lambda w, a, c: ev.FilesWritten(int(w[0]), tuple(map(path, w[1:]))),
     "listening": lambda w, a, c: ev.Listening(int(w[0]), 10 * int(w[0]), w[1], "ours" not in w),
-    "waiting": lambda w, a, c: ev.Waiting(int(w[0]), 10 * int(w[0]), int(w[1]), ":80"),
+    "waiting": lambda w, a, c: ev.Waiting(
+        int(w[0]), 10 * int(w[0]), int(w[1]), ":80", int(w[3]) if "of" in w else 1
+    ),
     "settled": lambda w, a, c: ev.Settled(int(w[0])),
     "failed": failed,
+    "drained": lambda w, a, c: ev.Drained(int(w[0])),
     "gone": gone,
     "saved": saved,
     "read": lambda w, a, c: ev.FilesRead(tuple(map(known, w))),

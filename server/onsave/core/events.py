@@ -141,12 +141,16 @@ class Listening:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A process stands where it would begin to accept, and waits for ``Release``."""
+    """A process stands where it would begin to accept, and waits for ``Release``.
+
+    ``workers``: how many processes of the run will come there.
+    """
 
     run: int
     pid: int
     id: int
     address: str
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,16 @@ class Failed:
     run: int
     pid: int
     failure: Failure
+
+
+@dataclass(frozen=True)
+class Drained:
+    """Of a run that is being stopped: it accepts no more, and no client has a connection left.
+
+    It has only to end: nobody can get an answer from it any more.
+    """
+
+    run: int
 
 
 @dataclass(frozen=True)
@@ -271,6 +285,7 @@ Event = (
     | Waiting
     | Settled
     | Failed
+    | Drained
     | Gone
     | Synced
     | Checked

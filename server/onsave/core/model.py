@@ -196,6 +196,8 @@ class Run:
     listening: dict[str, bool] = field(default_factory=dict)  # address → do we hold its socket?
     serving: set[int] = field(default_factory=set)  # the processes that have begun to accept
     waiting: list[int] = field(default_factory=list)  # ids of those that wait to accept
+    workers: int = 1  # how many will
+    drained: bool = False  # nobody can get an answer from it any more
     failure: Failure | None = None
     status: int | None = None  # its exit status once gone, 128 + n after a signal
     paused: str | None = None  # where a debugger holds it

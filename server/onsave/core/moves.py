@@ -57,6 +57,7 @@ def up(app: App, run: Run, out: list[do.Effect]) -> None:
         stop(older, out, drain=True, why=run.wanted.cause)
     app.serving = run.number
     app.overtaken = 0
+    release(run, out)  # a worker that came to wait after the others were released
     first = run.wanted.cause == "first start"
     out.append(
         do.Outcome(

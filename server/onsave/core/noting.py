@@ -30,6 +30,8 @@ from onsave.core.problems import has_place
 #: A run whose process failed but which lives on without getting up (a master that starts its
 #: broken worker again and again) is given up after this long.
 GIVE_UP = 2.0
+#: How long the first worker of a run that could accept waits for the others, in seconds.
+WORKERS = 3.0
 #: on-exit = "restart": the first pause, doubled each time, and the longest.
 PAUSE, LONGEST_PAUSE = 0.5, 30.0
 #: A file with another ending is known by being opened, and its opening was reported already; asking
@@ -202,6 +204,9 @@ def waiting(app: App, event: ev.Waiting, out: list[do.Effect]) -> None:
     run.waiting.append(event.id)
     if run.phase is Phase.STARTING:
         run.phase = Phase.WAITING
+        run.workers = event.workers
+        if run.workers > 1:
+            out.append(do.SetTimer(f"workers-{run.number}", WORKERS))
     elif run.up:
         moves.release(run, out)  # a worker that was started anew: its run serves already
 
@@ -223,6 +228,15 @@ def failed(app: App, event: ev.Failed, out: list[do.Effect]) -> None:
         out.append(do.Outcome("failed", run.number, event.failure.summary, failure=event.failure))
 
 
+def drained(app: App, event: ev.Drained, out: list[do.Effect]) -> None:
+    """It has only to end: whoever waits for its place need not wait for that."""
+    run = app.runs[event.run]
+    run.drained = True
+    newest = app.newest_run
+    if app.serving == run.number and newest is not None and newest.phase is Phase.WAITING:
+        app.serving = None
+
+
 def gone(app: App, event: ev.Gone, out: list[do.Effect]) -> None:
     run = app.runs[event.run]
     was, run.phase = run.phase, Phase.GONE
@@ -230,7 +244,8 @@ def gone(app: App, event: ev.Gone, out: list[do.Effect]) -> None:
     run.processes.clear()
     run.serving.clear()
     run.waiting.clear()
-    if app.ending and app.exit_code is None and app.serving in (None, run.number):
+    in_question = app.serving == run.number or (app.serving is None and not run.drained)
+    if app.ending and app.exit_code is None and in_question:
         app.exit_code = event.status
     if app.serving == run.number:
         app.serving = None
@@ -437,6 +452,10 @@ def timer_fired(app: App, event: ev.TimerFired, out: list[do.Effect]) -> None:
         given_up = app.runs.get(int(event.name[8:]))
         if given_up is not None and given_up.phase in (Phase.STARTING, Phase.WAITING):
             moves.stop(given_up, out, drain=False, why="it failed and did not end")
+    elif event.name.startswith("workers-"):
+        slow = app.runs.get(int(event.name[8:]))
+        if slow is not None:
+            slow.workers = 1
 
 
 NOTE: dict[type, Callable[[App, Any, list[do.Effect]], None]] = {
@@ -457,6 +476,7 @@ NOTE: dict[type, Callable[[App, Any, list[do.Effect]], None]] = {
     ev.Waiting: waiting,
     ev.Settled: settled,
     ev.Failed: failed,
+    ev.Drained: drained,
     ev.Gone: gone,
     ev.Synced: synced,
     ev.Checked: checked,

@@ -26,6 +26,9 @@ from onsave.core.model import App, Asked, Phase, Run, State
 from onsave.core.noting import NOTE
 from onsave.core.problems import Problems, problems
 
+#: So many runs may be alive at once: one that serves, one on its way, and one on its way out.
+AT_ONCE = 3
+
 
 def step(app: App, event: ev.Event) -> list[do.Effect]:
     """Take one event in; give back what is to be done, in order."""
@@ -138,7 +141,9 @@ def _advance(app: App, out: list[do.Effect]) -> None:
         return
     newest, serving = app.newest_run, app.serving_run
     if app.wanted is None:
-        if newest is not None and newest.phase is Phase.WAITING:
+        # A worker that still imports may yet fail, and take a prefork server with it.
+        waits = newest is not None and newest.phase is Phase.WAITING
+        if newest is not None and waits and len(newest.waiting) >= newest.workers:
             _take_over(app, newest, serving, out)
         return
     if not app.quiet or app.checking:
@@ -153,13 +158,15 @@ def _advance(app: App, out: list[do.Effect]) -> None:
         if not _held_by_debugger(app, serving, app.wanted.out_of_debugger, out):
             moves.stop(serving, out, drain=True, why=app.wanted.cause)
         return
-    moves.start(app, app.wanted, serving, out)
+    if sum(run.alive for run in app.runs.values()) < AT_ONCE:
+        moves.start(app, app.wanted, serving, out)
 
 
 def _take_over(app: App, newest: Run, serving: Run | None, out: list[do.Effect]) -> None:
     """The newest run could accept: end the serving one, then let it."""
     if serving is None:
-        if not any(run.alive for run in app.runs.values() if run is not newest):
+        others = [run for run in app.runs.values() if run is not newest]
+        if not any(run.alive and not run.drained for run in others):
             moves.release(newest, out)
     elif not _held_by_debugger(app, serving, newest.wanted.out_of_debugger, out):
         moves.stop(serving, out, drain=True, why=newest.wanted.cause)

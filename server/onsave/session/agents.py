@@ -135,7 +135,8 @@ class Agents:
         self._last_waiting += 1
         self._waiting[self._last_waiting] = (peer.run, peer.pid, message["id"])
         address = readable(0, message["address"])
-        self._post(ev.Waiting(peer.run, peer.pid, self._last_waiting, address))
+        workers = max(1, message["workers"])
+        self._post(ev.Waiting(peer.run, peer.pid, self._last_waiting, address, workers))
 
     def _failed(self, peer: Peer, message: Message) -> None:
         self._post(ev.Failed(peer.run, peer.pid, reports.failure(message)))
@@ -187,9 +188,21 @@ class Agents:
         message = {"type": "sync", "settled": True} if settled else {"type": "sync"}
         self._ask(run, message, PROMPTLY, lambda *_: done())
 
-    def drain(self, run: int, seconds: float, done: Callable[[], None]) -> None:
-        message = {"type": "drain", "timeout": seconds}
-        self._ask(run, message, seconds + PROMPTLY, lambda *_: done())
+    def drain(
+        self, run: int, seconds: float, done: Callable[[set[int]], None], *, closed: bool = False
+    ) -> None:
+        """Have the run accept no more and answer what it has accepted, then call ``done`` with the
+        pids where this is so.
+
+        closed: and wait until no client has a connection left, or the process has ended
+        """
+
+        def answered(answers: dict[Peer, Message], silent: list[Peer]) -> None:
+            idle = {peer.pid for peer, answer in answers.items() if not answer["busy"]}
+            done(idle | {peer.pid for peer in silent if closed and peer.closed})
+
+        message = {"type": "drain", "timeout": seconds, "closed": closed}
+        self._ask(run, message, seconds + PROMPTLY, answered)
 
     def await_resumed(self, run: int) -> None:
         """Post Resumed when no debugger holds the run any more; asks now and then until then."""

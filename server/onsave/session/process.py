@@ -2,8 +2,9 @@
 
 A run's root process is our child. Stopping a run is a small ladder, each rung bounded by the same
 moment: drain (its agents stop accepting and finish what they have) → the stop signal to the root →
-when that has gone, the stop signal to what is left → at the bound, everything is killed. ``Gone``
-is posted when no process of the run lives any more, and never before.
+when that has gone, the stop signal to what is left → at the bound, everything is killed.
+``Drained`` is posted once no client can get an answer from it any more, ``Gone`` when no process
+of the run lives any more, and never before.
 
 Nothing is polled: all descendants become our children when their parents end (we are their
 subreaper), so each end of a process wakes us up.
@@ -14,9 +15,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from onsave.core.events import Event, Gone
+from onsave.core.events import Drained, Event, Gone
 from onsave.session.loop import Loop, Timer
 from onsave.session.platform import here
 
@@ -34,8 +35,13 @@ LOOK_AGAIN = 0.2
 
 SpawnError = here.SpawnError
 
-#: Ask a run's agents to drain, within so many seconds, then call back.
-Drain = Callable[[int, float, Callable[[], None]], None]
+
+class Drain(Protocol):
+    """Ask a run's agents to drain, see ``Agents.drain``."""
+
+    def __call__(
+        self, run: int, seconds: float, done: Callable[[set[int]], None], *, closed: bool = False
+    ) -> None: ...
 
 
 @dataclass
@@ -140,7 +146,7 @@ class Processes:
         life.bound = self._loop.after(self.stop_timeout, lambda: self._kill(life))
         if drain:
             longest = max(self.stop_timeout - FOR_THE_SIGNAL, self.stop_timeout / 2)
-            self._drain(run, longest, lambda: self._signal(life))
+            self._drain(run, longest, lambda idle: self._drained(life, idle))
         else:
             self._signal(life)
 
@@ -157,6 +163,16 @@ class Processes:
             for process in self.tree(run):
                 if here.in_our_group(process.pid):
                     here.send_signal(process.pid, here.INTERRUPT)
+
+    def _drained(self, life: Life, idle: set[int]) -> None:
+        def closed(where: set[int]) -> None:
+            if where >= idle and self._lives.get(life.run) is life:
+                self._post(Drained(life.run))
+
+        # A process without an agent may still accept; then only its end will do.
+        if idle.issuperset(process.pid for process in self.tree(life.run)):
+            self._drain(life.run, self.stop_timeout, closed, closed=True)
+        self._signal(life)
 
     def _signal(self, life: Life) -> None:
         """The stop signal, to the root or to what is left of it; each is told once."""
