@@ -250,7 +250,8 @@ def test_draining(session: Session, name: str) -> None:
     wait_accepted(port)
     peers = [p for p in session.peers if not p.closed]
     for number, peer in enumerate(peers):
-        session.send(peer, {"type": "drain", "id": 1000 + number, "timeout": PATIENCE})
+        question = {"type": "drain", "id": 1000 + number, "timeout": PATIENCE, "closed": False}
+        session.send(peer, question)
     session.wait(lambda: len(session.of("drained")) == len(peers))
     assert time.monotonic() - begun >= 1.4, "drained before the request was answered"
     assert [m["busy"] for m in session.of("drained")] == [0] * len(peers)
@@ -292,8 +293,16 @@ def test_draining_does_not_wait_for_idle_or_endless_connections(session: Session
         idle.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"hello" in idle.recv(4096) + idle.recv(4096)
         with socket.create_connection(("127.0.0.1", port)):
-            answer = session.ask({"type": "drain", "timeout": PATIENCE})
-            assert answer["busy"] == 0
+            assert drain(session, PATIENCE)["busy"] == 0
+            assert drain(session, 0.1, closed=True)["busy"] == 2
+            idle.shutdown(socket.SHUT_WR)
+            idle.recv(1)
+            assert drain(session, 0.1, closed=True)["busy"] == 1
+        assert drain(session, PATIENCE, closed=True)["busy"] == 0
+
+
+def drain(session: Session, seconds: float, *, closed: bool = False) -> dict[str, Any]:
+    return session.ask({"type": "drain", "timeout": seconds, "closed": closed})
 
 
 def test_a_drain_that_takes_too_long_says_so(session: Session) -> None:
@@ -302,7 +311,7 @@ def test_a_drain_that_takes_too_long_says_so(session: Session) -> None:
     session.wait_for(lambda m: m["type"] == "listening")
     threading.Thread(target=lambda: get(port, "/slow"), daemon=True).start()
     wait_accepted(port)
-    assert session.ask({"type": "drain", "timeout": 0.2})["busy"] == 1
+    assert drain(session, 0.2)["busy"] == 1
 
 
 @pytest.mark.parametrize("name", ["int", "term"])

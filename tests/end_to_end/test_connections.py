@@ -52,6 +52,28 @@ def test_a_request_under_way_is_finished(start: Start, project: Copy, app: str) 
     assert answers == [session.project.token(sample.main)]
 
 
+@everywhere
+def test_once_told_no_connection_gets_an_old_answer(start: Start, app: str) -> None:
+    """A browser's next request comes over the connection that it has: to the old run, which may
+    need a while to end."""
+    session = start(app)
+    leaf = session.sample.leaf
+    for _ in range(3):
+        before = session.run
+        client = http.client.HTTPConnection("127.0.0.1", session.port, timeout=DEADLINE)
+        client.request("GET", leaf.page, headers={"Connection": "keep-alive"})
+        old = client.getresponse().read().decode()
+        session.bump(leaf)
+        session.until_state("ready", after=before)
+        try:
+            client.request("GET", leaf.page)
+            new = client.getresponse().read().decode()
+        except (OSError, http.client.HTTPException):
+            new = session.ask(leaf.page)  # it was closed
+        client.close()
+        assert new.replace(session.project.token(leaf), "") != new, f"{old} then {new}"
+
+
 def test_an_endless_stream_does_not_hold_up_a_restart(start: Start) -> None:
     session = start("fastapi")
     leaf = session.sample.leaf

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -31,14 +32,33 @@ def families(
     found: dict[int, list[psutil.Process]] = {run: [] for run in roots}
     if not roots:
         return found
-    me = psutil.Process()
     skipped = set(helpers)
-    for child in _quietly(me.children, []):
+    for child in _children(os.getpid()):
         if child.pid in skipped:
             continue
-        household = [child, *_quietly(partial(child.children, recursive=True), [])]
+        household = [child, *_descendants(child)]
         run = _run_of(household, roots, told)
         found[run] += [member for member in household if _lives(member)]
+    return found
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    pids = here.children(pid)
+    if pids is None:
+        found: list[psutil.Process] = _quietly(lambda: psutil.Process(pid).children(), [])
+        return found
+    found = [_quietly(partial(psutil.Process, child), None) for child in pids]
+    return [process for process in found if process is not None]
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    found: list[psutil.Process]
+    if here.children() is None:
+        found = _quietly(partial(process.children, recursive=True), [])
+        return found
+    found = _children(process.pid)
+    for child in found:  # which grows meanwhile
+        found += _children(child.pid)
     return found
 
 

@@ -223,15 +223,33 @@ def send_signal(pid: int, number: int) -> bool:
     return True
 
 
-def children() -> list[int] | None:
-    """Pids of our direct children, adopted ones included; None where only psutil can tell."""
-    if sys.platform != "linux":
+def children(pid: int | None = None) -> list[int] | None:
+    """Pids of the direct children of a process (ours), adopted ones and zombies included; None
+    where only psutil can tell, which looks at every process of the system each time.
+
+    While one of them ends, the kernel may leave out another (proc(5)): it is asked until it says
+    the same twice.
+    """
+    tasks = f"/proc/{pid or os.getpid()}/task"
+    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
         return None
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-            return [int(pid) for pid in file.read().split()]
-    except OSError:
-        return None
+    found, before = _children(tasks), None
+    while found != before:
+        found, before = _children(tasks), found
+    return found
+
+
+def _children(tasks: str) -> list[int]:
+    """Each thread has those that it has started."""
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in os.listdir(tasks):
+            with (
+                contextlib.suppress(FileNotFoundError, ProcessLookupError),
+                open(f"{tasks}/{task}/children", encoding="ascii") as file,
+            ):
+                found += map(int, file.read().split())
+    return found
 
 
 def become_subreaper() -> bool:

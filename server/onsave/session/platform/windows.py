@@ -85,7 +85,7 @@ def send_signal(pid: int, number: int) -> bool:
     return True
 
 
-def children() -> list[int] | None:
+def children(pid: int | None = None) -> list[int] | None:
     return None
 
 
