@@ -60,6 +60,13 @@ class _Later:
                 ]
         return found
 
+    def failed(self):
+        # type: () -> list[list[Any]]
+        """What was reported of modules that are not there: their execution ended in an exception,
+        which whoever asked for them has caught."""
+        there = {*sys.modules, *_store}
+        return [e for e in self._entries() if e[2] == "module" and e[3] not in there]
+
     def tell(self, channel):
         # type: (Channel) -> None
         for message in self._messages:
@@ -163,9 +170,12 @@ def _stand_by(settings):
         _try(connection, message)
     _warm(connection, message, later)
     text = _wait(connection)
-    # What was told so far is told anew, when the app asks for it.
+    # What was told so far is told anew, when the app asks for it; for these it won't.
+    failed = later.failed()
     reports.restart()
     modules.restart()
+    for entry in failed:
+        reports.loaded(*entry)
     return _resume(text, installed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,6 +109,12 @@ def test_bytecode_is_written_where_the_app_would(stand: Stand, wanted: bool) -> 
     assert (stand.library / "__pycache__").exists() is wanted
 
 
+def in_order(modules: str) -> list[str]:
+    """A function of sysconfig's imports one module when it is first called, which for pandas is
+    earlier where other libraries have been imported already: its place is the only difference."""
+    return [name for name in json.loads(modules) if not name.startswith("_sysconfigdata")]
+
+
 @pytest.mark.parametrize(
     "library", ["numpy", "pandas", "sqlalchemy", "grpc", "polars", "gevent.monkey", "uvloop"]
 )
@@ -129,7 +136,7 @@ def test_real_libraries(library: str) -> None:
         cold = stand.cold()
         resumed = stand.resumed()
         assert (resumed.code, resumed.unlike) == (cold.code, {}), resumed.err
-        assert resumed.out == cold.out
+        assert in_order(resumed.out) == in_order(cold.out)
         assert set(resumed.loaded) == set(cold.loaded)
     finally:
         stand.close()
