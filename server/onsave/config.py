@@ -35,7 +35,7 @@ class AppConfig:
     patch: bool = True
     hot: tuple[str, ...] = ()
     linger: float = 1.0  # seconds that a call may go on with an old body after a patch
-    snapshots: bool | Literal["libraries"] = True
+    snapshots: bool | int | Literal["libraries", "spare"] = True  # or how many
     overlap: bool = True
     on_exit: str = "wait"
     stop_signal: str = "SIGTERM"
@@ -149,10 +149,11 @@ def _flag(value: Any) -> bool:
     raise ValueError("true or false")
 
 
-def _snapshots(value: Any) -> bool | str:
-    if isinstance(value, bool) or value == "libraries":
+def _snapshots(value: Any) -> bool | int | str:
+    numbered = isinstance(value, int) and 0 <= value <= 3
+    if numbered or value in ("libraries", "spare"):
         return value  # type: ignore[no-any-return]
-    raise ValueError('true, false or "libraries"')
+    raise ValueError('true, false, a number up to 3, "libraries" or "spare"')
 
 
 def _text(value: Any) -> str:

@@ -81,10 +81,16 @@ def snapshot_line(status: dict[str, Any]) -> str:
     snapshots = status["snapshots"]
     if not snapshots["ready"]:
         return f"  restarts are cold: {snapshots['reason']}"
-    [found, *_] = [p for p in snapshots["processes"] if p["state"] == "ready"]
-    where = f" before {found['before']}" if found["before"] else ""
-    memory = f", {found['bytes'] / 2**20:.0f} MiB" if found["bytes"] else ""
-    return f"  a snapshot stands by{where} (pid {found['pid']}{memory})"
+    lines = []
+    for found in snapshots["processes"]:
+        if found["state"] == "ready":
+            what = "spare interpreter" if found["spare"] else "snapshot"
+            where = f" before {found['before']}" if found["before"] else ""
+            memory = f", {found['bytes'] / 2**20:.0f} MiB" if found["bytes"] else ""
+            lines.append(f"  a {what} stands by{where} (pid {found['pid']}{memory})")
+    if snapshots["reason"]:
+        lines[-1] += f": {snapshots['reason']}"
+    return "\n".join(lines)
 
 
 def problem_lines(problems: Sequence[dict[str, Any]]) -> list[str]:

@@ -28,6 +28,9 @@ Stat = tuple[int, int, int, int, int]
 
 #: What was edited for so many last actions may well be edited next.
 LATEST = 3
+#: More than these would stand where others do: before what was edited lately, before any of the
+#: project's modules, before the file edited last.
+MOST = 3
 
 
 class Edits:
@@ -42,9 +45,12 @@ class Edits:
         if edited and (not self._latest or self._latest[-1] != edited):
             self._latest.append(edited)
 
-    @property
-    def paths(self) -> frozenset[str]:
-        return frozenset().union(*self._latest)
+    def targets(self, most: int) -> list[frozenset[str]]:
+        """Before which files snapshots are to stand, up to ``most``, the most useful one first;
+        none of them: before the project's first module, which is good for any edit."""
+        every = frozenset[str]().union(*self._latest)
+        last = self._latest[-1] if self._latest else every
+        return list(dict.fromkeys([every, frozenset[str](), last]))[:most]
 
 
 @dataclass(frozen=True)

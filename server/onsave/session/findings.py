@@ -17,22 +17,46 @@ from onsave.session.standby import Snapshot
 TICK = 50_000_000  # ns
 
 
+#: Where a process is to stand by: before which module (None: before any of the app's code), and
+#: with which of the libraries' modules imported ahead.
+Stand = tuple[str | None, list[str]]
+
+
 class Findings:
-    """libraries: whether these are to be imported ahead of their turn."""
+    """What was found out, and what follows for the processes that stand by.
+
+    most:      how many there may be
+    libraries: whether libraries are to be imported ahead of their turn
+    refused:   why nothing of the app may run ahead; "" where it may
+    """
 
     def __init__(self) -> None:
         self.edits = policy.Edits()
         self.known = policy.Knowledge()
-        self.scouted: policy.Scouted | None = None
+        self.most = 1
         self.libraries = False
+        self.refused = ""
+        self._scouted: dict[frozenset[str], policy.Scouted] = {}
 
-    # --- where a snapshot is to stand, and with what ------------------------------------------
+    # --- where processes are to stand by, and with what ----------------------------------------
+
+    def stands(self) -> list[Stand]:
+        """The most useful one first."""
+        points = [self._point(target) for target in self.edits.targets(self.most)]
+        names = self.names
+        return [(point, names) for point in dict.fromkeys(points)]
 
     @property
-    def point(self) -> str | None:
+    def why(self) -> str:
+        """Why the most useful one has run nothing ahead."""
+        scouted = self._scouted.get(self.edits.targets(1)[0])
+        reason = policy.Scouted(frozenset(), reason=self.refused) if self.refused else scouted
+        return reason.why if reason is not None else "nothing was run ahead so far"
+
+    def _point(self, target: frozenset[str]) -> str | None:
         """The module before which a snapshot is to stand; None: before any of the app's code."""
-        scouted = self.scouted
-        if scouted is None:
+        scouted = self._scouted.get(target)
+        if scouted is None or self.refused:
             return None
         # Where libraries are imported ahead, the place before all is good for any edit, and in the
         # midst of a library's execution others can't be imported.
@@ -46,49 +70,52 @@ class Findings:
         known = self.known
         return [n for n in known.ahead if n in known.tried] if self.libraries else []
 
-    def wants_scout(self, overlap: bool) -> bool:
-        """Whether it has to be found out anew how far a start can run ahead.
+    def wants_scout(self) -> frozenset[str] | None:
+        """The files of which it has to be found out anew how far a start can run before them."""
+        targets = [] if self.refused else self.edits.targets(self.most)
+        self._scouted = {key: self._scouted[key] for key in targets if key in self._scouted}
+        return next((target for target in targets if not self._holds(target)), None)
 
-        overlap: whether two runs may be beside each other; else nothing may run ahead at all.
-        """
-        if not overlap:
-            self.scouted = policy.Scouted(self.edits.paths, reason="overlap is off")
-            return False
-        scouted = self.scouted
+    def _holds(self, target: frozenset[str]) -> bool:
+        scouted = self._scouted.get(target)
         return (
-            scouted is None
-            or scouted.until != self.edits.paths
-            or policy.changed(scouted.files, standby.stats(scouted.files)) is not None
-            or standby.listed_differently(scouted.listings) is not None
+            scouted is not None
+            and policy.changed(scouted.files, standby.stats(scouted.files)) is None
+            and standby.listed_differently(scouted.listings) is None
         )
 
     def wants_trial(self) -> bool:
         return self.libraries and self.known.wants_trial()
 
-    def goes_elsewhere(self, reason: str) -> None:
+    def goes_elsewhere(self, target: frozenset[str], reason: str) -> None:
         """A start did not come to where it was to stand, or could not stand there."""
-        if self.scouted is not None:
-            self.scouted = replace(self.scouted, before=None, reason=reason)
+        if target in self._scouted:
+            self._scouted[target] = replace(self._scouted[target], before=None, reason=reason)
 
     # --- what processes are asked, and what they answer ---------------------------------------
 
+    def assign(self, snapshot: Snapshot, stand: Stand) -> None:
+        """Where the process is to stand by."""
+        snapshot.before, snapshot.names = stand
+        targets = self.edits.targets(self.most)
+        snapshot.until = next(key for key in targets if self._point(key) == snapshot.before)
+
     def ask(self, snapshot: Snapshot, forks: bool) -> Message:
         """What the process is to do, by its purpose. forks: whether the app forks workers."""
-        known, scouted = self.known, self.scouted
+        known = self.known
         if snapshot.purpose == "scout":
-            snapshot.until = self.edits.paths
             return {"type": "scout", "until": sorted(snapshot.until)}
         if snapshot.purpose == "trial":
             snapshot.names = known.names
             without = [[name, reason] for name, reason in known.skipped.items()]
             return {"type": "try", "names": known.names, "without": without, "forks": forks}
-        snapshot.names = self.names
         message = {
             "type": "warm",
             "names": snapshot.names,
             "without": list(known.skipped),
             "looks": [list(look) for look in known.looks],
         }
+        scouted = self._scouted.get(snapshot.until)
         if snapshot.before is not None and scouted is not None:
             message["type"], message["before"] = "ahead", snapshot.before
             message["project"] = list(scouted.project)
@@ -110,7 +137,7 @@ class Findings:
         files = standby.stats(map(str, [*message["opened"], *message["missing"]]))
         new = policy.too_new(files, snapshot.started - TICK)
         if new is None:
-            self.scouted = policy.Scouted(
+            self._scouted[snapshot.until] = policy.Scouted(
                 until=snapshot.until,
                 before=before,
                 library=message["library"],
@@ -128,9 +155,10 @@ class Findings:
         One that has changed since it was started is returned: nobody knows what was read.
         """
         files = [*map(str, message["files"]), *self.known.opened]
-        if snapshot.before is not None and self.scouted is not None:
-            files += self.scouted.files
-            snapshot.listings = self.scouted.listings
+        scouted = self._scouted.get(snapshot.until)
+        if snapshot.before is not None and scouted is not None:
+            files += scouted.files
+            snapshot.listings = scouted.listings
         path = commands.program(snapshot.argv, snapshot.env, snapshot.cwd)
         snapshot.files = standby.stats([*files, *([path] if path else [])])
         return policy.too_new(snapshot.files, snapshot.started - TICK)

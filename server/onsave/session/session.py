@@ -317,7 +317,7 @@ class Session:
         self.settings = settings
         self.processes.stop_signal = int(signal.Signals[settings.stop_signal])
         self.processes.stop_timeout = settings.stop_timeout
-        self.snapshots.use(settings.snapshots)
+        self.snapshots.use(settings.snapshots, settings.overlap)
 
     # --- what a run is started with ---------------------------------------------------------
 

@@ -20,7 +20,7 @@ from onsave.core import snapshots as policy
 from onsave.core.model import Phase
 from onsave.session import commands, messages, standby
 from onsave.session.environment import EnvironmentProblem
-from onsave.session.findings import Findings
+from onsave.session.findings import Findings, Stand
 from onsave.session.peers import Message, Peer
 from onsave.session.platform import here
 from onsave.session.standby import Snapshot
@@ -61,9 +61,18 @@ class Snapshots:
         #: Why the next start will be cold; "" where a snapshot is ready, or on its way.
         self.reason = "the app was not up yet"
 
-    def use(self, setting: bool | str) -> None:
-        """``snapshots`` of the configuration."""
-        self._enabled, self._found.libraries = bool(setting), setting == "libraries"
+    def use(self, setting: bool | int | str, overlap: bool) -> None:
+        """``snapshots`` of the configuration, and whether two runs may be beside each other."""
+        found = self._found
+        self._enabled, found.libraries = bool(setting), setting == "libraries"
+        found.most = int(setting) if isinstance(setting, int) else 1
+        found.refused = ""
+        if not here.RUNS_AHEAD:
+            found.refused, found.libraries = "that is for Linux", False
+        elif not overlap:
+            found.refused = "overlap is off"
+        elif setting == "spare":
+            found.refused = "that is off in the configuration"
 
     # --- making one -------------------------------------------------------------------------
 
@@ -106,31 +115,43 @@ class Snapshots:
             return
         if session.app.busy:
             return  # a run's coming up, or its failure, brings us back
-        if any(snapshot.state != "ready" for snapshot in self._all.values()):
+        if not all(snapshot.ready for snapshot in self._all.values()):
             return  # its end, or its being ready, brings us back
         if run.up or run.failure is None:
             self._found.known.heard(run)
         if not self._may_be():
             self._end_all()
             return
+        for snapshot in list(self._all.values()):
+            if not self._fits(snapshot):
+                self._end(snapshot)
         found = self._found
-        snapshot = next(iter(self._all.values()), None)
-        if snapshot is not None and not self._fits(snapshot):
-            self._end(snapshot)
-            snapshot = None
-        if found.wants_scout(session.settings.overlap):
-            self._start("scout")
-        elif found.wants_trial() and (snapshot is not None or not found.names):
+        target = found.wants_scout()
+        if target is not None:
+            self._start("scout", target)
+        elif found.wants_trial() and (self._all or not found.names):
             if found.known.trials < policy.MOST_TRIALS:
                 self._start("trial")
             else:
                 self._ban("what can be imported ahead is different each time")
-        elif found.point is None and not found.names:
-            self._end_all()
-            self.reason = found.scouted.why if found.scouted else ""
-        elif snapshot is None or (snapshot.before, snapshot.names) != (found.point, found.names):
-            self._end_all()
-            self._start("stand")
+        else:
+            self._stand_by()
+
+    def _stand_by(self) -> None:
+        """See to one process for each place that is of use."""
+        stands = self._found.stands()
+        taken = []
+        for snapshot in list(self._all.values()):
+            stand = (snapshot.before, snapshot.names)
+            if stand in stands:
+                taken.append(stand)
+            else:
+                self._end(snapshot)
+        free = next((stand for stand in stands if stand not in taken), None)
+        if free is not None:
+            self._start("stand", stand=free)
+        elif stands == [(None, [])]:
+            self.reason = self._found.why
 
     def _may_be(self) -> bool:
         """Whether there may be a snapshot at all; sets the reason where not."""
@@ -141,8 +162,6 @@ class Snapshots:
             self.reason = "snapshots are off in the configuration"
         elif self._banned:
             self.reason = self._banned
-        elif not here.SNAPSHOTS:
-            self.reason = "there are no snapshots on this system"
         elif not run.had_agent:
             self.reason = "there is no agent in the app"
         else:
@@ -176,7 +195,9 @@ class Snapshots:
             return "too little memory is free"
         return None
 
-    def _start(self, purpose: str) -> None:
+    def _start(
+        self, purpose: str, until: frozenset[str] = frozenset(), stand: Stand | None = None
+    ) -> None:
         session = self._session
         number = next(self._numbers)
         try:
@@ -188,11 +209,14 @@ class Snapshots:
             return
         session.processes.helpers.add(pid)
         env = standby.without_agent(env)
-        snapshot = Snapshot(number, pid, argv, env, session.cwd, told, purpose, started)
-        if purpose == "stand":
-            snapshot.before = self._found.point
+        snapshot = Snapshot(
+            number, pid, argv, env, session.cwd, told, purpose, started, until=until
+        )
+        if stand is not None:
+            self._found.assign(snapshot, stand)
         self._all[number] = snapshot
-        self.reason = "the snapshot is not ready yet"
+        if not self._ready():
+            self.reason = "the snapshot is not ready yet"
         session.loop.after(HELLO_WITHIN, lambda: self._too_slow(number, "starting"))
         session.loop.after(WARM_WITHIN, lambda: self._too_slow(number, *_DOES.values()))
 
@@ -234,7 +258,8 @@ class Snapshots:
         elif message["type"] == "scouted":
             self._end(snapshot)
             new = self._found.take_scout(snapshot, message)
-            self.reason = f"{new} has just changed" if new else self.reason
+            if new and not self._ready():
+                self.reason = f"{new} has just changed"
             self.plan(LATER if new else 0)
         elif message["type"] == "warmed":
             self._warmed(snapshot, message)
@@ -245,14 +270,13 @@ class Snapshots:
             self._end(snapshot)
             self.reason = str(message["refused"] or f"{new} has just changed")
             if message["refused"] and snapshot.before is not None:
-                self._found.goes_elsewhere(self.reason)
+                self._found.goes_elsewhere(snapshot.until, self.reason)
             elif message["refused"]:
                 self._found.known.tried.clear()  # other than in the trial: another one
             self.plan(IDLE if message["refused"] else LATER)
             return
         snapshot.modules = message["modules"]
         snapshot.state = "ready"
-        self.reason = ""
         self.plan(0)
 
     def gone(self, peer: Peer) -> None:
@@ -263,15 +287,21 @@ class Snapshots:
         if snapshot.purpose == "trial":
             self._ban("the trial of what can be imported ahead has ended early")
             return
-        if snapshot.state != "ready":
+        if not snapshot.ready:
             # As far as it had to come, it did not come: another start would not, either.
-            self._found.goes_elsewhere("the app's start goes another way each time")
+            reason = "the app's start goes another way each time"
+            self._found.goes_elsewhere(snapshot.until, reason)
         self.reason = "the snapshot has ended"
         self._deaths += 1
         if self._deaths > MOST_DEATHS:
             self._ban("snapshots end by themselves")
         else:
             self.plan()
+
+    def _ready(self) -> list[Snapshot]:
+        """Those that can be sent on, the one that has come furthest first."""
+        ready = [snapshot for snapshot in self._all.values() if snapshot.ready]
+        return sorted(ready, key=lambda snapshot: snapshot.modules, reverse=True)
 
     def _of(self, peer: Peer) -> Snapshot | None:
         return next((known for known in self._all.values() if known.peer is peer), None)
@@ -287,24 +317,27 @@ class Snapshots:
         stale: for which files; none where somebody asked for a restart: they get a whole one.
         """
         self.edited(stale)
-        snapshot = next((s for s in self._all.values() if s.state == "ready"), None)
-        if snapshot is None or not stale or self._doubt:
+        if not stale or self._doubt:
             return None
-        why = self._why_not(snapshot, argv, env, told, stale)
-        if why is not None:
+        for snapshot in self._ready():
+            why = self._why_not(snapshot, argv, env, told, stale)
+            if why is None:
+                self._send_on(snapshot, run, env)
+                return snapshot
             self.reason = why
             self._end(snapshot)
-            return None
+        return None
+
+    def _send_on(self, snapshot: Snapshot, run: int, env: dict[str, str]) -> None:
         assert snapshot.peer is not None
         del self._all[snapshot.number]
         self._session.processes.adopt(run, snapshot.pid)
         settings = env[protocol.ENVIRONMENT_KEY]
         snapshot.peer.send({"type": "resume", "run": run, "settings": settings})
         self._resumed[run] = time.monotonic()
-        self.reason = "the snapshot is not ready yet"
+        self.reason = "" if self._ready() else "the snapshot is not ready yet"
         bound = policy.patience(self._cold or 0.0)
         self._session.loop.after(bound, lambda: self._watch(run, bound))
-        return snapshot
 
     def _why_not(
         self, snapshot: Snapshot, argv: list[str], env: dict[str, str], told: Mapping[str, Any],
@@ -326,7 +359,7 @@ class Snapshots:
         except EnvironmentProblem:
             return False  # no start at all could be made now
         return snapshot.starts_alike(argv, env, told) and (
-            snapshot.state != "ready" or snapshot.different() is None
+            not snapshot.ready or snapshot.different() is None
         )
 
     def _watch(self, number: int, bound: float) -> None:
@@ -404,12 +437,12 @@ class Snapshots:
         """Where a run comes from that a snapshot has become, for people."""
         where = f" before {messages.short(before, self._session.root)}" if before else ""
         cold = f", a cold start takes {self._cold:.2f} s" if self._cold is not None else ""
-        return f"from a snapshot{where}{cold}"
+        what = "snapshot" if before or self._found.libraries else "spare interpreter"
+        return f"from a {what}{where}{cold}"
 
     def status(self) -> Message:
         """What every status says: cheap."""
-        ready = any(snapshot.state == "ready" for snapshot in self._all.values())
-        return {"ready": ready, "reason": self.reason}
+        return {"ready": bool(self._ready()), "reason": self.reason}
 
     def full_status(self) -> Message:
         """What ``onsave status --json`` shows under "snapshots"."""
@@ -421,6 +454,7 @@ class Snapshots:
                     "before": snapshot.before,
                     "state": snapshot.state,
                     "modules": snapshot.modules,
+                    "spare": not (snapshot.before or snapshot.names),
                     "bytes": standby.memory(snapshot.pid),
                 }
                 for snapshot in self._all.values()

@@ -20,7 +20,7 @@ class Snapshot:
     purpose: "stand" | "scout" | "trial"
     before:  the module that it is to stand before; None: before any of the app's code
     state:   "starting", then what ``purpose`` demands: "warming", "scouting" or "trying"; "ready"
-    until:   what a scout was to stop before
+    until:   the files that it, or its scout, was to stop before
     names:   the libraries' modules that it imports ahead, or tries to
     files:   what it depends on, as it was; listings: the names in folders that it has looked into
     """
@@ -41,6 +41,10 @@ class Snapshot:
     modules: int = 0
     files: dict[str, policy.Stat | None] = field(default_factory=dict)
     listings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        return self.state == "ready"
 
     def starts_alike(
         self, argv: list[str], env: Mapping[str, str], told: Mapping[str, Any]

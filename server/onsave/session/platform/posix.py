@@ -31,8 +31,8 @@ WATCHED_SIGNALS: tuple[int, ...] = (
     signal.SIGCHLD,
 )
 
-#: Whether snapshots may be used: on Linux they are tested, elsewhere they are not.
-SNAPSHOTS = sys.platform == "linux"
+#: Whether a start may run ahead of its turn: what it must not do before is looked for in /proc.
+RUNS_AHEAD = sys.platform == "linux"
 
 KILL = int(signal.SIGKILL)
 CONTINUE = int(signal.SIGCONT)

@@ -16,7 +16,7 @@ from typing import Any
 
 CHILD_SIGNAL: int | None = None  # ends of processes are looked for instead
 WATCHED_SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
-SNAPSHOTS = False
+RUNS_AHEAD = False
 KILL = int(signal.SIGTERM)  # os.kill with it is TerminateProcess
 CONTINUE = 0
 INTERRUPT = int(signal.SIGINT)
