@@ -36,6 +36,8 @@ class AppConfig:
     hot: tuple[str, ...] = ()
     linger: float = 1.0  # seconds that a call may go on with an old body after a patch
     snapshots: bool | int | Literal["libraries", "spare"] = True  # or how many
+    before_snapshot: tuple[str, ...] = ()  # "module:function" each, called where it stands by
+    after_resume: tuple[str, ...] = ()  # the same, when it has become the app
     overlap: bool = True
     on_exit: str = "wait"
     stop_signal: str = "SIGTERM"
@@ -156,6 +158,20 @@ def _snapshots(value: Any) -> bool | int | str:
     raise ValueError('true, false, a number up to 3, "libraries" or "spare"')
 
 
+def _functions(value: Any) -> tuple[str, ...]:
+    listed = [value] if isinstance(value, str) else value
+    if isinstance(listed, list) and all(isinstance(v, str) and _is_function(v) for v in listed):
+        return tuple(listed)
+    raise ValueError('"module:function", or a list of such')
+
+
+def _is_function(name: str) -> bool:
+    module, colon, function = name.partition(":")
+    return bool(colon) and all(
+        part.isidentifier() for part in (*module.split("."), *function.split("."))
+    )
+
+
 def _text(value: Any) -> str:
     if isinstance(value, str) and value and "\0" not in value:
         return value
@@ -237,6 +253,8 @@ _VALUES: dict[str, Callable[[Any], Any]] = {
     "hot": _texts,
     "linger": _timeout,
     "snapshots": _snapshots,
+    "before-snapshot": _functions,
+    "after-resume": _functions,
     "overlap": _flag,
     "on-exit": _one_of("wait", "restart", "end"),
     "stop-signal": _signal,

@@ -49,6 +49,9 @@ LIFELINE_KEY = "ONSAVE_LIFELINE"
 #: beside:     whether this run was started beside another: it waits before it accepts
 #: and, only in a process that is to stand by as a snapshot, see snapshot.py:
 #: snapshot:   its number
+#: and, where configured, "module:function" each:
+#: before-snapshot: what is to be called where a snapshot stands by
+#: after-resume:    what is to be called once it has become the app
 AGENT_ENVIRONMENT = {
     "socket": str,
     "token": str,

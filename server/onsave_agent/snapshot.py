@@ -161,7 +161,7 @@ def _stand_by(settings):
         _go_ahead(_scout(connection, message))
         return None
     if kind == "ahead":
-        _go_ahead(_ahead(connection, message, later))
+        _go_ahead(_ahead(connection, message, later, settings))
         return None
     installed = warm.installed()
     # Here it is still as the agent's own bytecode needs it, see sitecustomize.
@@ -217,8 +217,8 @@ def _scout(connection, message):
     return scout
 
 
-def _ahead(connection, message, later):
-    # type: (_Connection, dict[str, Any], _Later) -> Ahead
+def _ahead(connection, message, later, settings):
+    # type: (_Connection, dict[str, Any], _Later, dict[str, Any]) -> Ahead
     from onsave_agent import agent, imports
     from onsave_agent.ahead import Ahead, holds, quiet
 
@@ -233,20 +233,44 @@ def _ahead(connection, message, later):
             restore = quiet(ahead.leave)
             modules.reconcile()
             reports.flush()
+            failed = _call(settings, "before-snapshot")
             installed = warm.installed()
-            _warm(connection, message, later, holds())
+            _warm(connection, message, later, failed or holds())
             text = _wait(connection)
             restore()
-            settings = _resume(text, installed)
-            paths.configure(settings)
-            channel = agent.connect(settings)
+            resumed = _resume(text, installed)
+            paths.configure(resumed)
+            channel = agent.connect(resumed)
             assert channel is not None
             later.tell(channel)
+            failed = _call(resumed, "after-resume")
+            if failed:
+                _unlike([["", failed]])
         except BaseException:
             os._exit(1)
 
     ahead = Ahead(message["before"], set(message["project"]), arrive)
     return ahead
+
+
+def _call(settings, which):
+    # type: (dict[str, Any], str) -> str | None
+    """Call the functions of the app's that are configured; what went wrong, if something did.
+
+    One whose module has not been imported by now has nothing to do: nothing of it has run ahead.
+    """
+    for name in settings.get(which, ()):
+        module, _, function = name.partition(":")
+        found = sys.modules.get(module)  # type: Any
+        try:
+            # It is entered before it is executed (importlib._bootstrap._load_unlocked).
+            if found is not None and not getattr(getattr(found, "__spec__", None), "_initializing", False):
+                for part in function.split("."):
+                    found = getattr(found, part)
+                found()
+        except BaseException as error:
+            return "%s: %s: %s: %s" % (which, name, type(error).__name__, error)
+    return None
 
 
 def _unsuitable():

@@ -377,6 +377,67 @@ def test_a_second_snapshot_serves_any_edit(
     snapshots(session, lambda s: places(s) == {early})
 
 
+IDS = """
+import os
+CALLED = []
+def stands_by():
+    CALLED.append("stood by")
+def is_app():
+    CALLED.append("is the app %s" % (os.environ["ONSAVE_AGENT"] and os.getpid()))
+def fails():
+    raise SystemExit("not now")
+"""
+
+
+def with_hooks(project: Project, before: str, after: str) -> Token:
+    project.write(
+        "onsave.toml", f"snapshots = true\nbefore-snapshot = {before}\nafter-resume = {after}\n"
+    )
+    project.write("ids.py", IDS)
+    project.replace("app.py", "import words", "import ids, words")
+    project.replace("app.py", "words.word()", "words.word() + str(ids.CALLED)")
+    return Token("words.py", "word", "/word")
+
+
+def test_functions_of_the_app_s_around_a_snapshot(
+    start: Start, snapshots: Wait, layered: Project
+) -> None:
+    word = with_hooks(layered, '["ids:stands_by", "words:later"]', '"ids:is_app"')
+    session = start(layered, COMMAND, env=with_library(layered))
+    snapshots(session)
+    change(session, word)  # from before ids: nothing of it had run
+    assert session.ask("/word").endswith("[]")
+    snapshots(session, lambda s: s["ready"] and not s["reason"])
+    change(session, word)
+    assert session.ask("/word").endswith(f"['stood by', 'is the app {session.pid()}']")
+    session.request("restart", wait=True)  # cold
+    session.until_state("ready", after=3)
+    assert session.ask("/word").endswith("[]")
+
+
+@pytest.mark.parametrize("which", ["before-snapshot", "after-resume"])
+def test_such_a_function_that_fails(
+    start: Start, snapshots: Wait, layered: Project, which: str
+) -> None:
+    names = ('"ids:fails"', "[]") if which == "before-snapshot" else ("[]", '"ids:fails"')
+    word = with_hooks(layered, *names)
+    session = start(layered, COMMAND, env=with_library(layered))
+    snapshots(session)
+    change(session, word)
+    if which == "before-snapshot":
+        found = snapshots(session, lambda s: s["ready"] and which in s["reason"])
+        assert [process["spare"] for process in found["processes"]] == [True]
+        assert f"{which}: ids:fails: SystemExit: not now" in found["reason"]
+        change(session, word)
+    else:
+        snapshots(session, lambda s: s["ready"] and not s["reason"])
+        change(session, word)
+        session.settle()
+        told = "from now on restarts are cold: after-resume: ids:fails: SystemExit: not now"
+        assert told in session.stderr
+    assert session.ask("/word").endswith("[]")
+
+
 def test_a_restart_that_was_asked_for_is_whole(
     start: Start, snapshots: Wait, layered: Project
 ) -> None:

@@ -343,6 +343,9 @@ class Session:
             "beside": beside,
             **more,
         }
+        if settings.before_snapshot or settings.after_resume:
+            told["before-snapshot"] = list(settings.before_snapshot)
+            told["after-resume"] = list(settings.after_resume)
         if extra is None:
             extra = environment.digests(settings)
         env = environment.for_app(settings, extra, told, self._base_environment)
