@@ -264,7 +264,8 @@ def _call(settings, which):
         found = sys.modules.get(module)  # type: Any
         try:
             # It is entered before it is executed (importlib._bootstrap._load_unlocked).
-            if found is not None and not getattr(getattr(found, "__spec__", None), "_initializing", False):
+            spec = getattr(found, "__spec__", None)
+            if found is not None and not getattr(spec, "_initializing", False):
                 for part in function.split("."):
                     found = getattr(found, part)
                 found()
