@@ -24,8 +24,11 @@ from harness import Token
 
 ROUNDS = int(os.environ.get("ONSAVE_BENCH_SAVES", "9"))
 BATCHES = int(os.environ.get("ONSAVE_BENCH_BATCHES", "21"))
-PYTHON = Path(__file__).parents[2] / ".cache" / "patch-bench" / "bin" / "python"
-PACKAGES = ["uvicorn", "uvicorn-hmr", "jurigged", "fastapi", "sqlalchemy", "django"]
+PYTHON = Path(__file__).parents[2] / ".cache" / "bench-tools" / "bin" / "python"
+PACKAGES = [
+    "uvicorn", "uvicorn-hmr", "jurigged", "fastapi", "sqlalchemy", "django", "granian[reload]",
+    "watchfiles", "websockets",
+]  # fmt: skip
 
 MAIN = """
 import importlib
@@ -115,6 +118,7 @@ def table() -> str:
 
 
 def prepare() -> None:
+    """The environment that the tools have in common; its name changes with what is in it."""
     if not PYTHON.exists():
         python = next(Path.home().glob(".pyenv/versions/3.12*/bin/python"), Path(sys.executable))
         folder = PYTHON.parents[1]

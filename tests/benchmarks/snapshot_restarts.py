@@ -99,15 +99,14 @@ def of_sample(sample: Sample) -> list[tuple[str, ...]]:
         for edit, token in (("leaf", sample.leaf), ("main", sample.main)):
             for number in range(ROUNDS):
                 for kind in list(projects)[:: 1 if number % 2 else -1]:
-                    if kind not in ("false", "peer"):
-                        until(lambda kind=kind: is_known(sessions[kind]), "a snapshot or none")
+                    for session in sessions.values():  # none works while another is measured
+                        until(lambda session=session: is_known(session), "a snapshot")
                     took = restart(projects[kind], sessions.get(kind), ports[kind], token)
                     if took is not None:
                         seconds.setdefault((edit, kind), []).append(took)
                 time.sleep(1.2)  # the reloaders that miss saves within a second get their chance
         for kind, session in sessions.items():
-            if kind != "false":
-                until(lambda session=session: is_known(session), "a snapshot or none")
+            until(lambda session=session: is_known(session), "a snapshot")
             used[kind] = measure.memory(psutil.Process(session.process.pid).children(True))
     memory = " / ".join(f"{used[kind]:.0f}" for kind in KINDS if kind in used)
     return [
@@ -124,11 +123,12 @@ def middle(seconds: list[float]) -> str:
 
 
 def is_known(session: Session) -> bool:
-    """Whether the snapshot is ready, or there is to be none."""
+    """Whether nothing is under way in the background."""
     found = session.request("status")["snapshots"]
-    if found["ready"]:
-        return len(found["processes"]) == 1
-    return bool(found["reason"]) and not found["processes"] and "not ready" not in found["reason"]
+    if "off in the configuration" in found["reason"] and not found["ready"]:
+        return True
+    states = [process["state"] for process in found["processes"]]
+    return found["ready"] and set(states) == {"ready"}
 
 
 def restart(project: Project, session: Session | None, port: int, token: Token) -> float | None:
