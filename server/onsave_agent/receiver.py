@@ -28,7 +28,7 @@ _HIGH = 200
 #: How long a fork waits for the thread to have gone; it takes a tenth of a millisecond.
 _PATIENCE = 0.5
 #: While an answer is not complete (draining), it is asked for again this often, in seconds.
-_TICK = 0.005
+_TICK = 0.0025
 #: How long after the end of the stream it is tried whether the session is still there.
 _SETTLE = 0.05
 _ROOM = _socket.CMSG_SPACE(64 * 4)

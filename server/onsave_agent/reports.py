@@ -26,7 +26,7 @@ _STARTED = time()
 _IMPORTLIB = (os.sep + os.path.join("importlib", "__init__.py"), os.sep + "pkgutil.py")
 
 #: More are sent at once; also how many stand in one message, far below 256 KB.
-_MANY = 400
+MANY = 400
 
 _LIBRARY = (None, "module")
 
@@ -88,7 +88,7 @@ def loaded(path, digest, kind, module=None, importer=None):
     _pending.append([path, digest, kind, module, importer])
     if digest is not None:
         urgent = True
-    if len(_pending) >= _MANY:
+    if len(_pending) >= MANY:
         flush()
 
 
@@ -104,7 +104,7 @@ def library(path, module, importer):
     # Else without the line, which costs more than all the rest and is nobody's to look at.
     _known[path] = _LIBRARY
     _pending.append([path, None, "module", module, where])
-    if len(_pending) >= _MANY:
+    if len(_pending) >= MANY:
         flush()
 
 
@@ -224,7 +224,7 @@ def flush():
         batch = []  # type: list[list[Any]]
         try:
             # One at a time: another thread, or a signal handler, may do the same.
-            while len(batch) < _MANY:
+            while len(batch) < MANY:
                 batch.append(_pending.popleft())
         except IndexError:
             pass
