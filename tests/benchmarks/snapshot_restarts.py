@@ -17,34 +17,20 @@ import measure
 import psutil
 from save_to_response import PEERS
 
-from harness import SAMPLES, Project, Sample, Session, Token, until
+from harness import SAMPLES, Project, Sample, Session, Token, server, until
 
 ROUNDS = int(os.environ.get("ONSAVE_BENCH_RESTARTS", "5"))
 #: The settings of ``snapshots``; "peer": the framework's own reloader, without us.
 KINDS = ("false", "true", '"libraries"', "peer")
 
 #: An app with a start of some weight: 300 modules of its own, and libraries that are not small.
-SERVER = """
-import os, sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-import numpy, sqlalchemy.orm, django.db.models
-for number in range(300):
-    __import__("own.m%d" % number)
-from own import middle, leaf
-PAGES = {
-    "/pid": lambda: str(os.getpid()), "/leaf": lambda: leaf.WORD, "/middle": lambda: middle.WORD,
-}
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = PAGES[self.path]().encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args):
-        pass
-ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"""
+SERVER = server(
+    "import numpy, sqlalchemy.orm, django.db.models\n"
+    "for number in range(300):\n"
+    "    __import__('own.m%d' % number)\n"
+    "from own import middle, leaf",
+    leaf="leaf.WORD", middle="middle.WORD",
+)  # fmt: skip
 BIG = Sample(
     name="big", folder="", command=("{python}", "app.py", "{port}"),
     leaf=Token("own/leaf.py", "leaf", "/leaf"), main=Token("own/middle.py", "middle", "/middle"),

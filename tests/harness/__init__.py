@@ -9,6 +9,7 @@ Who is asked is always the app: its pid, and tokens that stand in its code.
 """
 
 from .editor import Editor
+from .little import server
 from .load import Load
 from .processes import DEADLINE, free_port, until
 from .project import Project
@@ -27,5 +28,6 @@ __all__ = [
     "Token",
     "Verdict",
     "free_port",
+    "server",
     "until",
 ]

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from harness import SAMPLES, Project, Sample, Session, Token, until
+from harness import SAMPLES, Project, Sample, Session, Token, server, until
 
 from .standing import DESCRIBE
 
@@ -71,21 +71,7 @@ _signal.signal(_signal.SIGUSR2, _probe)
 """
 #: Libraries with threads and random numbers of their own, in use while the app is imported.
 SCIENCE = {
-    "app.py": """
-import http.server, os, sys
-from shop import prices, report
-PAGES = {"/pid": lambda: str(os.getpid()), "/prices": lambda: prices.PRICES + report.TEXT}
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = PAGES[self.path]().encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args):
-        pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-""",
+    "app.py": server("from shop import prices, report", prices="prices.PRICES + report.TEXT"),
     "shop/__init__.py": "",
     "shop/frames.py": "import pandas, polars\n"
     "FRAME = pandas.DataFrame({'price': range(50_000)})\n"
