@@ -10,7 +10,6 @@ the way, the app is started cold, and ``status`` says why.
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from onsave.core import events as ev
 from onsave.core import snapshots as policy
 from onsave.core.model import Phase
-from onsave.session import commands, messages, standby
+from onsave.session import eligible, messages, standby
 from onsave.session.environment import EnvironmentProblem
 from onsave.session.findings import Findings, Stand
 from onsave.session.peers import Message, Peer
@@ -154,46 +153,12 @@ class Snapshots:
             self.reason = self._found.why
 
     def _may_be(self) -> bool:
-        """Whether there may be a snapshot at all; sets the reason where not."""
-        session = self._session
-        run = session.app.newest_run
-        assert run is not None
+        """Whether any process may stand by; sets the reason where not."""
         if not self._enabled:
             self.reason = "snapshots are off in the configuration"
-        elif self._banned:
-            self.reason = self._banned
-        elif not run.had_agent:
-            self.reason = "there is no agent in the app"
         else:
-            self.reason = self._not_this_command() or self._not_enough_memory() or ""
+            self.reason = self._banned or eligible.why_not(self._session, self._executable) or ""
         return not self.reason
-
-    def _not_this_command(self) -> str | None:
-        session = self._session
-        try:
-            argv, env, _told = session.prepare_start(0, beside=False)
-        except Exception as error:
-            return str(error)
-        if "ONSAVE_DEBUG" in env:
-            return "the app is being debugged"
-        if not self._executable:
-            return f"{os.path.basename(argv[0])} is not Python itself"
-        return commands.why_not_python(argv, env, session.cwd, self._executable)
-
-    def _not_enough_memory(self) -> str | None:
-        import psutil
-
-        session = self._session
-        used = 0
-        run = session.app.newest_run
-        if run is not None and run.pid is not None:
-            try:
-                used = psutil.Process(run.pid).memory_info().rss
-            except psutil.Error:
-                used = 0
-        if not policy.is_enough_memory(psutil.virtual_memory().available, used):
-            return "too little memory is free"
-        return None
 
     def _start(
         self, purpose: str, until: frozenset[str] = frozenset(), stand: Stand | None = None

@@ -233,9 +233,11 @@ def children(pid: int | None = None) -> list[int] | None:
     tasks = f"/proc/{pid or os.getpid()}/task"
     if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
         return None
-    found, before = _children(tasks), None
-    while found != before:
+    found = _children(tasks)
+    for _ in range(10):  # it may have new ones all the time
         found, before = _children(tasks), found
+        if found == before:
+            break
     return found
 
 
