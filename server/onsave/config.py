@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from onsave.core.model import Options, Problem
+from onsave.core.snapshots import MOST
 
 FILE_NAMES = ("onsave.toml", "pyproject.toml")
 
@@ -152,10 +153,10 @@ def _flag(value: Any) -> bool:
 
 
 def _snapshots(value: Any) -> bool | int | str:
-    numbered = isinstance(value, int) and 0 <= value <= 3
+    numbered = isinstance(value, int) and 0 <= value <= MOST
     if numbered or value in ("libraries", "spare"):
         return value  # type: ignore[no-any-return]
-    raise ValueError('true, false, a number up to 3, "libraries" or "spare"')
+    raise ValueError(f'true, false, a number up to {MOST}, "libraries" or "spare"')
 
 
 def _functions(value: Any) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ class Process:
     reports: deque[ev.Event] = field(default_factory=deque)
     state: str = "starting"  # starting, waiting, up, stopping
     drained: bool = False
+    late: bool = False  # a second worker is on its way
 
 
 class Sessions(RuleBasedStateMachine):
@@ -74,6 +75,7 @@ class Sessions(RuleBasedStateMachine):
                 process = self.runs[run]
                 others = [p for p in self.runs.values() if p is not process]
                 assert all(p.drained for p in others), "released while an older run could accept"
+                assert not process.late, "released before all of its workers could accept"
                 process.state = "up"
                 process.reports.append(ev.Listening(run, run, ":80", held=True))
             case do.Check() | do.Sync() | do.Read():
@@ -152,17 +154,26 @@ class Sessions(RuleBasedStateMachine):
         self.feed(event)
 
     @precondition(lambda self: any(p.state == "starting" for p in self.runs.values()))
-    @rule()
-    def come_up(self) -> None:
+    @rule(late=st.booleans())
+    def come_up(self, late: bool) -> None:
         process = next(p for p in self.runs.values() if p.state == "starting")
         process.reports.append(ev.Started(process.number, process.number))
         process.reports.append(ev.ProcessUp(process.number, process.number))
         if process.beside is not None:
             process.state = "waiting"
-            process.reports.append(ev.Waiting(process.number, process.number, 1, ":80"))
+            process.late = late
+            workers = 2 if late else 1
+            process.reports.append(ev.Waiting(process.number, process.number, 1, ":80", workers))
         else:
             process.state = "up"
             process.reports.append(ev.Listening(process.number, process.number, ":80", held=True))
+
+    @precondition(lambda self: any(p.late and p.state == "waiting" for p in self.runs.values()))
+    @rule()
+    def second_worker(self) -> None:
+        process = next(p for p in self.runs.values() if p.late and p.state == "waiting")
+        process.late = False
+        process.reports.append(ev.Waiting(process.number, process.number + 1, 2, ":80", 2))
 
     @precondition(lambda self: any(p.state == "stopping" for p in self.runs.values()))
     @rule()
@@ -211,8 +222,12 @@ class Sessions(RuleBasedStateMachine):
     @precondition(lambda self: self.timers)
     @rule(data=st.data())
     def fire(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(sorted(self.timers)))
+        self.ring(data.draw(st.sampled_from(sorted(self.timers))))
+
+    def ring(self, name: str) -> None:
         del self.timers[name]
+        if name.startswith("workers-") and int(name[8:]) in self.runs:
+            self.runs[int(name[8:])].late = False  # it is waited for no more
         self.feed(ev.TimerFired(name))
 
     @rule()
@@ -245,15 +260,13 @@ class Sessions(RuleBasedStateMachine):
                     if path not in process.has and process.state == "starting":
                         self.import_file(process, path)
                 if process.state == "starting":
-                    self.come_up()
+                    self.come_up(late=False)
             elif any(p.state == "stopping" for p in self.runs.values()):
                 self.end()
             elif self.asked:
                 self.answer()
             elif self.timers:
-                name = min(self.timers)
-                del self.timers[name]
-                self.feed(ev.TimerFired(name))
+                self.ring(min(self.timers))
             else:
                 break
         else:
