@@ -14,7 +14,7 @@ from onsave_agent.receiver import POLLIN, epoll, inode_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Iterator
 
 _FIONREAD = 0x541B
 _TCP_INFO = 11
@@ -43,15 +43,10 @@ def drain(message):
     def answer():
         # type: () -> dict[str, Any] | None
         nonlocal seen_idle
-        if message["closed"]:
-            busy = _open(addresses)
-            seen_idle = _TWICE  # Nothing comes out of nothing.
-        else:
-            busy = _busy(addresses, begun, seen)
-            seen_idle += 1
-        if busy:
-            seen_idle = 0
-        if seen_idle < _TWICE and monotonic() < deadline:
+        busy = _open(addresses) if message["closed"] else _busy(addresses, begun, seen)
+        seen_idle = 0 if busy else seen_idle + 1
+        enough = 1 if message["closed"] else _TWICE  # nothing comes of no connection
+        if seen_idle < enough and monotonic() < deadline:
             return None
         return {"type": "drained", "id": message["id"], "busy": busy}
 
@@ -174,12 +169,10 @@ def _watch(number_of_epoll, number):
         watched.close()
 
 
-def _busy(addresses, begun, seen):
-    # type: (set[tuple[int, object]], float, dict[int, tuple[int, int, bool]]) -> int
-    """How many accepted connections have a request under way. ``seen``: see ``_is_answered``."""
-    busy = 0
+def _connections(addresses):
+    # type: (set[tuple[int, object]]) -> Iterator[tuple[int, _socket.socket]]
+    """(descriptor, duplicate, to be used at once) of each connection that was accepted there."""
     late = False
-    fresh = monotonic() - begun < _GRACE
     for number, sock in _sockets():
         try:
             if sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
@@ -187,47 +180,50 @@ def _busy(addresses, begun, seen):
                 # it must never be shut down.
                 late = True
             elif _address(sock) in addresses:
-                if _is_busy(sock, inode_of(number), fresh, seen):
-                    busy += 1
-                elif os.get_blocking(number):
-                    # A thread waits here for the next request, and would be ended in the midst of
-                    # it. Now it is told that there is none; the client comes again, elsewhere.
-                    sock.shutdown(_socket.SHUT_RD)
+                yield number, sock
         except (OSError, IndexError):
             pass
         finally:
             sock.close()
     if late:
         _stop_accepting()
+
+
+def _busy(addresses, begun, seen):
+    # type: (set[tuple[int, object]], float, dict[int, tuple[int, int, bool]]) -> int
+    """How many accepted connections have a request under way. ``seen``: see ``_is_answered``."""
+    busy = 0
+    fresh = monotonic() - begun < _GRACE
+    for number, sock in _connections(addresses):
+        try:
+            if _is_busy(sock, inode_of(number), fresh, seen):
+                busy += 1
+            elif os.get_blocking(number):
+                # A thread waits here for the next request, and would be ended in the midst of
+                # it. Now it is told that there is none; the client comes again, elsewhere.
+                sock.shutdown(_socket.SHUT_RD)
+        except (OSError, IndexError):
+            pass
     return busy
 
 
 def _open(addresses):
     # type: (set[tuple[int, object]]) -> int
     """How many connections there are on which a client may still ask, and would get an answer."""
-    still_open = 0
-    for _number, sock in _sockets():
-        try:
-            if sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
-                continue
-            if _address(sock) in addresses and _is_open(sock):
-                still_open += 1
-        except (OSError, IndexError):
-            pass
-        finally:
-            sock.close()
-    return still_open
+    return sum(_is_open(sock) for _number, sock in _connections(addresses))
 
 
 def _is_open(sock):
     # type: (_socket.socket) -> bool
-    if sock.family != _socket.AF_UNIX:
-        state = sock.getsockopt(_socket.IPPROTO_TCP, _TCP_INFO, 256)[0]
-        return state == _ESTABLISHED
     try:
+        if sock.family != _socket.AF_UNIX:
+            state = sock.getsockopt(_socket.IPPROTO_TCP, _TCP_INFO, 256)[0]
+            return state == _ESTABLISHED
         return bool(sock.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT))
     except BlockingIOError:
         return True
+    except (OSError, IndexError):
+        return False
 
 
 def _is_busy(sock, inode, fresh, seen):
