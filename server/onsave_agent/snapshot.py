@@ -70,10 +70,7 @@ class _Later:
     def tell(self, channel):
         # type: (Channel) -> None
         """In as few messages as can be: each project module was worth one of its own, then."""
-        files = []  # type: list[list[Any]]
-        for message in self._messages:
-            if message["type"] == "loaded":
-                files += message["files"]
+        files = self._entries()
         for begin in range(0, len(files), reports.MANY):
             channel.send({"type": "loaded", "files": files[begin:begin + reports.MANY]})
         for message in self._messages:

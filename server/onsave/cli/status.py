@@ -27,5 +27,5 @@ def main(args: argparse.Namespace) -> int:
     else:
         for status in statuses:
             print(talk.status_line(status))
-            print(talk.snapshot_line(status))
+            print(*talk.snapshot_lines(status), sep="\n")
     return 0

@@ -76,11 +76,11 @@ def status_line(status: dict[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def snapshot_line(status: dict[str, Any]) -> str:
-    """What the next restart will start from: a snapshot, or why none."""
+def snapshot_lines(status: dict[str, Any]) -> list[str]:
+    """What the next restart may start from: what stands by, or why nothing does."""
     snapshots = status["snapshots"]
     if not snapshots["ready"]:
-        return f"  restarts are cold: {snapshots['reason']}"
+        return [f"  restarts are cold: {snapshots['reason']}"]
     lines = []
     for found in snapshots["processes"]:
         if found["state"] == "ready":
@@ -90,7 +90,7 @@ def snapshot_line(status: dict[str, Any]) -> str:
             lines.append(f"  a {what} stands by{where} (pid {found['pid']}{memory})")
     if snapshots["reason"]:
         lines[-1] += f": {snapshots['reason']}"
-    return "\n".join(lines)
+    return lines
 
 
 def problem_lines(problems: Sequence[dict[str, Any]]) -> list[str]:

@@ -448,14 +448,13 @@ def timer_fired(app: App, event: ev.TimerFired, out: list[do.Effect]) -> None:
     elif event.name == "interrupt":
         for run in app.runs.values():
             moves.stop(run, out, drain=False, why="it did not end at Ctrl-C")
-    elif event.name.startswith("give-up-"):
-        given_up = app.runs.get(int(event.name[8:]))
-        if given_up is not None and given_up.phase in (Phase.STARTING, Phase.WAITING):
-            moves.stop(given_up, out, drain=False, why="it failed and did not end")
-    elif event.name.startswith("workers-"):
-        slow = app.runs.get(int(event.name[8:]))
-        if slow is not None:
+    elif event.name.startswith(("give-up-", "workers-")):
+        what, _, number = event.name.rpartition("-")
+        slow = app.runs.get(int(number))
+        if slow is not None and what == "workers":
             slow.workers = 1
+        elif slow is not None and slow.phase in (Phase.STARTING, Phase.WAITING):
+            moves.stop(slow, out, drain=False, why="it failed and did not end")
 
 
 NOTE: dict[type, Callable[[App, Any, list[do.Effect]], None]] = {
